@@ -1,0 +1,288 @@
+//! The verdict: may these bytes be, or stay, a plugin? All reasons against it, not the first.
+//! It reads no clock and keeps no state: time, policy and what is known come in as values.
+
+mod evidence;
+mod rules;
+
+use bulkhead_model::limits::LimitsCeiling;
+use bulkhead_model::manifest::Category;
+use bulkhead_model::{Code, Digest, Grants, Interface, Manifest, PluginId, TenantId, Version};
+use jiff::Timestamp;
+
+use self::evidence::Evidence;
+use crate::agreement;
+use crate::artifact::{self, Artifact};
+use crate::facts::Facts;
+use crate::imports::Imports;
+use crate::policy::{Ceiling, Pattern, Policy, Rule};
+use crate::refusal::{Refusal, tidy};
+use crate::statement::Role;
+use crate::structure::{StructuralLimits, Structure};
+
+/// What the host knows besides policy and bytes. The default knows nothing, and checks as much.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    /// Newest release of the plugin that this host has admitted. A release that is not newer is refused with
+    /// `downgrade`; leave it out to admit an older one by an explicit, audited act, or to judge what is admitted already.
+    pub known: Option<Known>,
+    /// Judge for this tenant: only rules that name it count.
+    pub tenant: Option<TenantId>,
+    /// Version of the runtime that will load it; without it a rule with `min_runtime` is not met.
+    pub runtime: Option<semver::Version>,
+}
+
+/// A release that was admitted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Its version.
+    pub version: Version,
+    /// Its sequence number.
+    pub sequence: u64,
+    /// Its digest: the same release may come again.
+    pub digest: Digest,
+}
+
+/// One signature that counted.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Signer {
+    /// Name of the principal.
+    pub principal: String,
+    /// In which role it signed.
+    pub role: Role,
+    /// The key that it used.
+    pub key_id: Digest,
+}
+
+/// A yes, and what it is worth.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// The plugin.
+    pub plugin: PluginId,
+    /// Its version.
+    pub version: Version,
+    /// The release.
+    pub digest: Digest,
+    /// Its sequence number, signed by its author; 0 in dev mode without a signature.
+    pub sequence: u64,
+    /// Version of the policy that said so.
+    pub policy_version: u64,
+    /// The rule that said so.
+    pub rule: String,
+    /// Who signed.
+    pub signers: Vec<Signer>,
+    /// Whether the plugin is `core`: asked for by the manifest and granted by the rule.
+    pub core: bool,
+    /// Whether the plugin is `critical`: likewise.
+    pub critical: bool,
+    /// Manifest request ∩ real imports ∩ ceiling. A tenant's consent may narrow it further.
+    pub grants: Grants,
+    /// Most of each limit of a call.
+    pub limits_ceiling: LimitsCeiling,
+    /// Tenants that may enable it.
+    pub tenants: Vec<Pattern>,
+    /// The whole ceiling, for display.
+    pub ceiling: Ceiling,
+}
+
+impl Verdict {
+    /// Whether the rule names this tenant.
+    pub fn allows_tenant(&self, tenant: &TenantId) -> bool {
+        self.tenants.iter().any(|pattern| pattern.matches(tenant.as_str()))
+    }
+}
+
+/// Which rule decided, and why the others did not.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// The verdict, or every reason against it.
+    pub decision: Result<Verdict, Vec<Refusal>>,
+    /// Each rule that names the plugin, in the policy's order, with its reasons; none means that it is met.
+    pub rules: Vec<(String, Vec<Refusal>)>,
+    /// Signatures that counted.
+    pub signers: Vec<Signer>,
+}
+
+/// Judges an artifact from its bytes. `limits` are the host's structural limits; a rule may allow more to its plugins.
+pub fn admit(
+    bytes: &[u8],
+    bundles: &[&[u8]],
+    policy: &Policy,
+    state: &State,
+    now: Timestamp,
+    limits: &StructuralLimits,
+) -> Result<(Artifact, Verdict), Vec<Refusal>> {
+    match artifact::read(bytes, &policy.structure_max(limits)) {
+        Ok(artifact) => {
+            let release = Release {
+                digest: artifact.digest,
+                size_bytes: artifact.size_bytes,
+                manifest: &artifact.manifest,
+                imports: &artifact.imports,
+                structure: &artifact.structure,
+            };
+            let verdict = explain_release(&release, bundles, policy, state, now).decision?;
+            Ok((artifact, verdict))
+        }
+        Err(mut refusals) => {
+            // Broken bytes have no name to look a rule up by; what signers said of them is still worth knowing.
+            refusals.extend(Evidence::of_digest(Digest::of(bytes), bundles, policy, now).refusals());
+            Err(tidy(refusals))
+        }
+    }
+}
+
+/// Judges a release again from what the host keeps, at load and whenever the policy changes.
+pub fn evaluate(
+    facts: &Facts,
+    digest: &Digest,
+    bundles: &[&[u8]],
+    policy: &Policy,
+    state: &State,
+    now: Timestamp,
+) -> Result<Verdict, Vec<Refusal>> {
+    explain(facts, digest, bundles, policy, state, now).decision
+}
+
+/// Judges like [`evaluate`] and says what each rule made of it.
+pub fn explain(
+    facts: &Facts,
+    digest: &Digest,
+    bundles: &[&[u8]],
+    policy: &Policy,
+    state: &State,
+    now: Timestamp,
+) -> Explanation {
+    let parsed = match facts.parse() {
+        Ok(parsed) => parsed,
+        Err(refusals) => return Explanation { decision: Err(tidy(refusals)), rules: Vec::new(), signers: Vec::new() },
+    };
+    let release = Release {
+        digest: *digest,
+        size_bytes: facts.size_bytes,
+        manifest: &parsed.manifest,
+        imports: &parsed.imports,
+        structure: &facts.structure,
+    };
+    let mut explanation = explain_release(&release, bundles, policy, state, now);
+    let mut refusals = agreement::with_component(&parsed.manifest, &parsed.imports, &parsed.exports);
+    if !refusals.is_empty() {
+        refusals.extend(explanation.decision.err().unwrap_or_default());
+        explanation.decision = Err(tidy(refusals));
+    }
+    explanation
+}
+
+/// The verdict of dev mode on a release without bundles: everything that the manifest asks for and the bytes import,
+/// default limits, every tenant, neither core nor critical. The host calls it in dev mode alone.
+pub fn evaluate_unsigned_dev(facts: &Facts, digest: &Digest) -> Result<Verdict, Vec<Refusal>> {
+    let parsed = facts.parse()?;
+    let refusals = agreement::with_component(&parsed.manifest, &parsed.imports, &parsed.exports);
+    if !refusals.is_empty() {
+        return Err(tidy(refusals));
+    }
+    Ok(Verdict {
+        plugin: parsed.manifest.plugin.id.clone(),
+        version: parsed.manifest.plugin.version.clone(),
+        digest: *digest,
+        sequence: 0,
+        policy_version: 0,
+        rule: "dev".to_owned(),
+        signers: Vec::new(),
+        core: false,
+        critical: false,
+        grants: Grants::of(used(&parsed.manifest, &parsed.imports)),
+        limits_ceiling: LimitsCeiling::default(),
+        tenants: vec![Pattern::any()],
+        ceiling: Ceiling { interfaces: vec![Pattern::any()], ..Ceiling::default() },
+    })
+}
+
+/// What is judged.
+struct Release<'a> {
+    digest: Digest,
+    size_bytes: u64,
+    manifest: &'a Manifest,
+    imports: &'a Imports,
+    structure: &'a Structure,
+}
+
+/// Interfaces that the plugin asks for and really uses. Migrations use `sql` although no import says so.
+fn used(manifest: &Manifest, imports: &Imports) -> Vec<Interface> {
+    let real = |interface: &Interface| {
+        imports.interfaces().contains(interface) || (*interface == Interface::Sql && manifest.migrations.is_some())
+    };
+    manifest.requested().filter(real).collect()
+}
+
+fn explain_release(
+    release: &Release<'_>,
+    bundles: &[&[u8]],
+    policy: &Policy,
+    state: &State,
+    now: Timestamp,
+) -> Explanation {
+    let evidence = Evidence::of_release(release, bundles, policy, now);
+    let plugin = release.manifest.plugin.id.as_str();
+    let named: Vec<&Rule> = policy.allow.iter().filter(|rule| rule.plugin.matches(plugin)).collect();
+    let reasons: Vec<Vec<Refusal>> =
+        named.iter().map(|rule| rules::unmet(rule, release, &evidence, state, now)).collect();
+    let rules = named.iter().zip(&reasons).map(|(rule, reasons)| (rule.id.clone(), tidy(reasons.clone()))).collect();
+
+    let mut refusals = rules::against_all(policy, release, &evidence, state, now);
+    refusals.extend(evidence.fatal.iter().cloned());
+    let decision = match named.iter().zip(&reasons).min_by_key(|(_, reasons)| reasons.len()) {
+        Some((rule, reasons)) if reasons.is_empty() && refusals.is_empty() => {
+            Ok(verdict(rule, release, &evidence, policy))
+        }
+        Some((_, reasons)) => {
+            refusals.extend(reasons.iter().cloned());
+            Err(tidy(without_echo(refusals, &evidence)))
+        }
+        None => {
+            refusals.extend(evidence.weak.iter().cloned());
+            if !bundles.is_empty() {
+                refusals.push(Refusal::new(Code::UnknownSigner, format!("no rule of the policy names `{plugin}`")));
+            }
+            Err(tidy(refusals))
+        }
+    };
+    Explanation { decision, rules, signers: evidence.signers() }
+}
+
+/// Where no signature counts and the reason is known, "0 of 1 signatures" says nothing more.
+fn without_echo(mut refusals: Vec<Refusal>, evidence: &Evidence) -> Vec<Refusal> {
+    const EXPLAIN: [Code; 8] = [
+        Code::Unsigned,
+        Code::UnknownSigner,
+        Code::BadSignature,
+        Code::DigestMismatch,
+        Code::ManifestMismatch,
+        Code::Malformed,
+        Code::Revoked,
+        Code::Expired,
+    ];
+    if evidence.is_empty() && refusals.iter().any(|refusal| EXPLAIN.contains(&refusal.code)) {
+        refusals.retain(|refusal| refusal.code != Code::ThresholdNotMet);
+    }
+    refusals
+}
+
+fn verdict(rule: &Rule, release: &Release<'_>, evidence: &Evidence, policy: &Policy) -> Verdict {
+    let plugin = &release.manifest.plugin;
+    Verdict {
+        plugin: plugin.id.clone(),
+        version: plugin.version.clone(),
+        digest: release.digest,
+        sequence: evidence.sequence(),
+        policy_version: policy.version,
+        rule: rule.id.clone(),
+        signers: evidence.signers(),
+        core: rule.core && plugin.category == Category::Core,
+        critical: rule.critical && plugin.critical,
+        // `rules::unmet` has refused whatever the ceiling does not hold.
+        grants: Grants::of(used(release.manifest, release.imports)),
+        limits_ceiling: rule.limits.clone(),
+        tenants: rule.tenants.clone(),
+        ceiling: rule.ceiling.clone(),
+    }
+}

@@ -1,0 +1,180 @@
+//! What the bundles beside a release prove: who signed what about it, and which of them are worthless.
+//! It does not know what a rule wants; `rules` does.
+
+use bulkhead_model::{Code, Digest};
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Release, Signer};
+use crate::bundle::{BUNDLES_MAX, Bundle, Verified};
+use crate::key::VerifyingKey;
+use crate::policy::{Deny, Policy, Principal};
+use crate::refusal::Refusal;
+use crate::statement::{Decision, ReleaseStatement};
+
+/// How far a signer's clock may run ahead of ours.
+const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(10);
+
+/// What the bundles prove.
+#[derive(Debug, Default)]
+pub(super) struct Evidence {
+    /// Signatures that count, and the sequence number that each vouches for.
+    counted: Vec<(Signer, u64)>,
+    /// Reasons against the release whatever else is signed: broken, contradicting or denied bundles.
+    pub(super) fatal: Vec<Refusal>,
+    /// Why a bundle does not count; they matter when a rule is not met without it.
+    pub(super) weak: Vec<Refusal>,
+}
+
+impl Evidence {
+    /// Weighs the bundles of a release.
+    pub(super) fn of_release(release: &Release<'_>, bundles: &[&[u8]], policy: &Policy, now: Timestamp) -> Self {
+        Self::gather(release.digest, Some(release), bundles, policy, now)
+    }
+
+    /// Weighs bundles when nothing but the digest of the bytes is known.
+    pub(super) fn of_digest(digest: Digest, bundles: &[&[u8]], policy: &Policy, now: Timestamp) -> Self {
+        Self::gather(digest, None, bundles, policy, now)
+    }
+
+    fn gather(
+        digest: Digest,
+        release: Option<&Release<'_>>,
+        bundles: &[&[u8]],
+        policy: &Policy,
+        now: Timestamp,
+    ) -> Self {
+        let mut evidence = Self::default();
+        if bundles.is_empty() {
+            evidence.fatal.push(Refusal::new(Code::Unsigned, "there is no signature beside the artifact"));
+        }
+        if bundles.len() > BUNDLES_MAX {
+            let detail = format!("{} bundles, at most {BUNDLES_MAX} are allowed", bundles.len());
+            evidence.fatal.push(Refusal::new(Code::TooLarge, detail));
+            return evidence;
+        }
+        let keys = policy.keys();
+        for (number, bytes) in (1_u32..).zip(bundles) {
+            let named =
+                |refusal: Refusal| Refusal { detail: format!("bundle {number}: {}", refusal.detail), ..refusal };
+            match Bundle::parse(bytes).and_then(|bundle| bundle.verify(&keys)) {
+                Ok(verified) => evidence.weigh(&verified, digest, release, policy, now, named),
+                Err(refusal) if refusal.code == Code::UnknownSigner => evidence.weak.push(named(refusal)),
+                Err(refusal) => evidence.fatal.push(named(refusal)),
+            }
+        }
+        if let Some((first, rest)) = evidence.counted.split_first()
+            && rest.iter().any(|(_, sequence)| *sequence != first.1)
+        {
+            evidence.fatal.push(Refusal::new(Code::ManifestMismatch, "the statements name different sequence numbers"));
+        }
+        evidence
+    }
+
+    fn weigh(
+        &mut self,
+        verified: &Verified,
+        digest: Digest,
+        release: Option<&Release<'_>>,
+        policy: &Policy,
+        now: Timestamp,
+        named: impl Fn(Refusal) -> Refusal,
+    ) {
+        let statement = &verified.statement;
+        let contradictions = contradictions(statement, digest, release);
+        let denies = policy.deny.iter().filter(|deny| denies_key(deny, &verified.key, statement, now));
+        let revoked = denies.map(|deny| Refusal::new(Code::Revoked, format!("the key is denied: {}", reason(deny))));
+        let fatal: Vec<Refusal> = contradictions.into_iter().chain(revoked).map(&named).collect();
+        let Some(principal) = policy.owner(&verified.key) else {
+            self.fatal.extend(fatal);
+            self.weak.push(named(Refusal::new(Code::UnknownSigner, "the key belongs to no principal")));
+            return;
+        };
+        let weak = weaknesses(statement, principal, now);
+        if fatal.is_empty() && weak.is_empty() {
+            let signer =
+                Signer { principal: principal.name.clone(), role: statement.role(), key_id: verified.key.id() };
+            self.counted.push((signer, statement.sequence));
+        }
+        self.fatal.extend(fatal);
+        self.weak.extend(weak.into_iter().map(named));
+    }
+
+    /// Signatures that count.
+    pub(super) fn signers(&self) -> Vec<Signer> {
+        self.counted.iter().map(|(signer, _)| signer.clone()).collect()
+    }
+
+    /// Whether any signature counts.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.counted.is_empty()
+    }
+
+    /// The sequence number that all of them name; 0 without any.
+    pub(super) fn sequence(&self) -> u64 {
+        self.counted.first().map_or(0, |(_, sequence)| *sequence)
+    }
+
+    /// Everything that is wrong with the bundles.
+    pub(super) fn refusals(self) -> Vec<Refusal> {
+        self.fatal.into_iter().chain(self.weak).collect()
+    }
+}
+
+/// Where a statement, truly signed, speaks of something else than this release.
+fn contradictions(statement: &ReleaseStatement, digest: Digest, release: Option<&Release<'_>>) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
+    if statement.digest != digest {
+        let detail = format!("signed for {}, the file is {digest}", statement.digest);
+        refusals.push(Refusal::new(Code::DigestMismatch, detail));
+    }
+    let Some(release) = release else { return refusals };
+    let mut mismatch = |detail: String| refusals.push(Refusal::new(Code::ManifestMismatch, detail));
+    let plugin = &release.manifest.plugin;
+    if (&statement.plugin, &statement.version) != (&plugin.id, &plugin.version) {
+        let (signed, found) = ((&statement.plugin, &statement.version), (&plugin.id, &plugin.version));
+        mismatch(format!("signed for `{}@{}`, the manifest is of `{}@{}`", signed.0, signed.1, found.0, found.1));
+    }
+    if statement.size_bytes != release.size_bytes {
+        mismatch(format!("signed for {} bytes, the file has {}", statement.size_bytes, release.size_bytes));
+    }
+    if statement.imports_digest != release.imports.digest() {
+        mismatch("signed for other imports than the component has".to_owned());
+    }
+    refusals
+}
+
+/// Why a signature that says the right thing does not count today.
+fn weaknesses(statement: &ReleaseStatement, principal: &Principal, now: Timestamp) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
+    let name = &principal.name;
+    let mut expired = |detail: String| refusals.push(Refusal::new(Code::Expired, detail));
+    if statement.not_after <= now {
+        expired(format!("the statement of `{name}` was valid until {}", statement.not_after));
+    }
+    if now.checked_add(CLOCK_SKEW).is_ok_and(|latest| statement.issued_at > latest) {
+        expired(format!("the statement of `{name}` is dated {}, in the future", statement.issued_at));
+    }
+    if let Some(from) = principal.valid_from.filter(|from| now < *from) {
+        expired(format!("the keys of `{name}` are valid from {from}"));
+    }
+    if let Some(until) = principal.valid_until.filter(|until| *until <= now) {
+        expired(format!("the keys of `{name}` were valid until {until}"));
+    }
+    if statement.review.as_ref().is_some_and(|review| review.decision == Decision::Reject) {
+        refusals.push(Refusal::new(Code::ThresholdNotMet, format!("`{name}` reviewed and rejected it")));
+    }
+    refusals
+}
+
+fn denies_key(deny: &Deny, key: &VerifyingKey, statement: &ReleaseStatement, now: Timestamp) -> bool {
+    deny.key.as_ref() == Some(key)
+        && deny.from.is_none_or(|from| from <= now)
+        && deny.plugin.matches(statement.plugin.as_str())
+        && deny.version.as_ref().is_none_or(|range| super::rules::in_range(range, statement.version.semver()))
+        && deny.digest.is_none_or(|digest| digest == statement.digest)
+}
+
+/// The reason of a deny entry, for people.
+pub(super) fn reason(deny: &Deny) -> &str {
+    if deny.reason.is_empty() { "the policy gives no reason" } else { &deny.reason }
+}

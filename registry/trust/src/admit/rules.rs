@@ -1,0 +1,193 @@
+//! What stands between a release and one allow rule, and what stands against it whatever the rule.
+//! It chooses no rule; `admit` does.
+
+use bulkhead_model::{Code, Interface};
+use jiff::Timestamp;
+use semver::{Op, Version, VersionReq};
+
+use super::evidence::{Evidence, reason};
+use super::{Release, State, used};
+use crate::policy::{Pattern, Policy, Rule, Signers};
+use crate::refusal::Refusal;
+
+/// Reasons that no rule can outweigh.
+pub(super) fn against_all(
+    policy: &Policy,
+    release: &Release<'_>,
+    evidence: &Evidence,
+    state: &State,
+    now: Timestamp,
+) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
+    if policy.expires <= now {
+        let detail = format!("the policy was valid until {}", policy.expires);
+        refusals.push(Refusal::new(Code::Expired, detail));
+    }
+    let plugin = &release.manifest.plugin;
+    for deny in policy.deny.iter().filter(|deny| deny.key.is_none()) {
+        if deny.from.is_none_or(|from| from <= now)
+            && deny.plugin.matches(plugin.id.as_str())
+            && deny.version.as_ref().is_none_or(|range| in_range(range, plugin.version.semver()))
+            && deny.digest.is_none_or(|digest| digest == release.digest)
+        {
+            refusals.push(Refusal::new(Code::Revoked, format!("denied by the policy: {}", reason(deny))));
+        }
+    }
+    refusals.extend(downgrade(release, evidence, state));
+    refusals
+}
+
+fn downgrade(release: &Release<'_>, evidence: &Evidence, state: &State) -> Option<Refusal> {
+    let known = state.known.as_ref().filter(|known| known.digest != release.digest)?;
+    let version = &release.manifest.plugin.version;
+    let detail = if version == &known.version {
+        format!("version {version} is known with another digest, and a version never changes")
+    } else if version < &known.version {
+        format!("version {version} is older than {}", known.version)
+    } else if !evidence.is_empty() && evidence.sequence() <= known.sequence {
+        format!("sequence number {} is not above {}, that of {}", evidence.sequence(), known.sequence, known.version)
+    } else {
+        return None;
+    };
+    Some(Refusal::new(Code::Downgrade, detail))
+}
+
+/// Every condition of `rule` that the release does not meet.
+pub(super) fn unmet(
+    rule: &Rule,
+    release: &Release<'_>,
+    evidence: &Evidence,
+    state: &State,
+    now: Timestamp,
+) -> Vec<Refusal> {
+    let mut refusals = in_force(rule, state, now);
+    refusals.extend(version(rule, release));
+    refusals.extend(signatures(rule, evidence));
+    refusals.extend(above_ceiling(rule, release));
+    refusals.extend(release.structure.check(&rule.structure));
+    refusals
+}
+
+fn in_force(rule: &Rule, state: &State, now: Timestamp) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
+    let id = &rule.id;
+    if let Some(from) = rule.valid_from.filter(|from| now < *from) {
+        refusals.push(Refusal::new(Code::Expired, format!("the rule `{id}` is valid from {from}")));
+    }
+    if let Some(expires) = rule.expires.filter(|expires| *expires <= now) {
+        refusals.push(Refusal::new(Code::Expired, format!("the rule `{id}` was valid until {expires}")));
+    }
+    if let Some(tenant) = state.tenant.as_ref().filter(|tenant| !matched(&rule.tenants, tenant.as_str())) {
+        let detail = format!("the rule `{id}` does not let its signers ship to the tenant `{tenant}`");
+        refusals.push(Refusal::new(Code::UnknownSigner, detail));
+    }
+    if let Some(wanted) = &rule.runtime_min
+        && state.runtime.as_ref().is_none_or(|runtime| runtime < wanted)
+    {
+        let found = state.runtime.as_ref().map_or_else(|| "another".to_owned(), ToString::to_string);
+        let detail = format!("the rule `{id}` wants runtime {wanted}, this host has {found}");
+        refusals.push(Refusal::new(Code::IncompatibleContract, detail));
+    }
+    refusals
+}
+
+fn version(rule: &Rule, release: &Release<'_>) -> Option<Refusal> {
+    let version = release.manifest.plugin.version.semver();
+    let detail = if !version.pre.is_empty() && !rule.prerelease {
+        format!("{version} is a prerelease, and the rule `{}` allows none", rule.id)
+    } else if !in_range(&rule.version, version) {
+        format!("{version} is not in `{}`, the range of the rule `{}`", rule.version, rule.id)
+    } else {
+        return None;
+    };
+    Some(Refusal::at(Code::VersionOutOfRange, "/plugin/version", detail))
+}
+
+/// Whether `version` lies in `range`, a prerelease by its place in the order of versions: `1.3.0-rc.1` is in
+/// `>=1.2.0`, `1.2.0-rc.1` is below it, `2.0.0-rc.1` is not in `<2.0.0`.
+pub(super) fn in_range(range: &VersionReq, version: &Version) -> bool {
+    if version.pre.is_empty() || range.matches(version) {
+        return range.matches(version);
+    }
+    let release = Version::new(version.major, version.minor, version.patch);
+    let below_its_start = range.comparators.iter().any(|comparator| {
+        let start = (comparator.major, comparator.minor.unwrap_or_default(), comparator.patch.unwrap_or_default());
+        let exact = comparator.op == Op::Exact && comparator.patch.is_some();
+        let from = matches!(comparator.op, Op::GreaterEq | Op::Tilde | Op::Caret | Op::Exact | Op::Wildcard);
+        exact || (from && start == (version.major, version.minor, version.patch))
+    });
+    range.matches(&release) && !below_its_start
+}
+
+fn signatures(rule: &Rule, evidence: &Evidence) -> Vec<Refusal> {
+    let signers = evidence.signers();
+    let mut refusals = Vec::new();
+    for wanted in &rule.signers {
+        let met = met(wanted, &signers);
+        if met < wanted.threshold {
+            let (role, of) = (wanted.role, wanted.of.join(", "));
+            let detail =
+                format!("{met} of {} signatures as {role} by {of}, as the rule `{}` wants", wanted.threshold, rule.id);
+            refusals.push(Refusal::new(Code::ThresholdNotMet, detail));
+        }
+    }
+    if refusals.is_empty() {
+        return refusals;
+    }
+    let listed = |name: &String| rule.signers.iter().any(|wanted| wanted.of.contains(name));
+    refusals.extend(signers.iter().filter(|signer| !listed(&signer.principal)).map(|signer| {
+        let detail = format!("`{}` signed, and the rule `{}` does not name it", signer.principal, rule.id);
+        Refusal::new(Code::UnknownSigner, detail)
+    }));
+    refusals.extend(evidence.weak.iter().cloned());
+    refusals
+}
+
+/// How many different principals signed in the wanted role; one principal counts once, however many keys it has.
+fn met(wanted: &Signers, signers: &[super::Signer]) -> usize {
+    wanted
+        .of
+        .iter()
+        .filter(|name| signers.iter().any(|signer| signer.role == wanted.role && signer.principal == **name))
+        .count()
+}
+
+fn above_ceiling(rule: &Rule, release: &Release<'_>) -> Vec<Refusal> {
+    let (ceiling, manifest) = (&rule.ceiling, release.manifest);
+    let mut refusals = Vec::new();
+    let mut above = |pointer: String, what: &str, name: &str| {
+        let detail = format!("{what} `{name}` is above the ceiling of the rule `{}`", rule.id);
+        refusals.push(Refusal::at(Code::CapabilityOverCeiling, pointer, detail));
+    };
+    for interface in used(manifest, release.imports) {
+        let name = interface.qualified();
+        if !interface.is_baseline() && !matched(&ceiling.interfaces, &name) {
+            above(format!("/capabilities/{}", field(interface)), "the interface", &name);
+        }
+    }
+    for (index, http) in manifest.capabilities.http.iter().enumerate() {
+        if !matched(&ceiling.hosts, &http.host.to_ascii_lowercase()) {
+            above(format!("/capabilities/http/{index}/host"), "the host", &http.host);
+        }
+    }
+    for (index, secret) in manifest.capabilities.secrets.iter().enumerate() {
+        if !matched(&ceiling.secrets, secret) {
+            above(format!("/capabilities/secrets/{index}"), "the secret", secret);
+        }
+    }
+    for (index, topic) in manifest.events.publishes.iter().enumerate() {
+        if !matched(&ceiling.events, topic.topic.as_str()) {
+            above(format!("/events/publishes/{index}/topic"), "the topic", topic.topic.as_str());
+        }
+    }
+    refusals
+}
+
+/// Where the manifest asks for an interface.
+fn field(interface: Interface) -> String {
+    interface.as_str().replace('-', "_")
+}
+
+fn matched(patterns: &[Pattern], name: &str) -> bool {
+    patterns.iter().any(|pattern| pattern.matches(name))
+}

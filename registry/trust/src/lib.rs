@@ -1,0 +1,35 @@
+//! Decides whether bytes may become a plugin: artifact format, signatures, signer policy, import classes.
+//! Bytes, a policy and the time go in, a verdict comes out: no file, network, SQL, engine, clock or `async`.
+
+pub mod admit;
+pub mod agreement;
+pub mod artifact;
+pub mod bundle;
+pub mod dsse;
+pub mod exports;
+pub mod facts;
+pub mod files;
+pub mod imports;
+pub mod key;
+pub mod lint;
+pub mod migrations;
+pub mod pack;
+pub mod policy;
+pub mod refusal;
+mod secrets;
+pub mod sections;
+pub mod statement;
+pub mod structure;
+
+pub use admit::{State, Verdict, admit, evaluate};
+pub use artifact::Artifact;
+pub use bundle::Bundle;
+pub use facts::Facts;
+pub use files::{File, Files};
+pub use key::{SigningKey, VerifyingKey};
+
+pub use pack::pack;
+pub use policy::Policy;
+pub use refusal::Refusal;
+pub use statement::{ReleaseStatement, Review, Role};
+pub use structure::{StructuralLimits, Structure};

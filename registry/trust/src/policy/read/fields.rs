@@ -1,0 +1,225 @@
+//! A table of a document, read field by field, every mistake collected at its pointer.
+//! It knows no policy; it is how `read` asks for fields.
+
+use std::fmt;
+use std::str::FromStr;
+
+use bulkhead_model::Issue;
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+
+/// Longest free text in bytes.
+const TEXT_BYTES_MAX: usize = 2_000;
+/// Longest name in bytes.
+const NAME_BYTES_MAX: usize = 128;
+
+/// A table and which of its fields were asked for.
+pub(super) struct Fields<'a> {
+    at: String,
+    map: &'a Map<String, Value>,
+    known: Vec<&'static str>,
+}
+
+impl<'a> Fields<'a> {
+    /// The table at `at`, or an issue.
+    pub(super) fn open(value: &'a Value, at: String, issues: &mut Vec<Issue>) -> Option<Self> {
+        let map = value.as_object();
+        if map.is_none() {
+            issues.push(Issue::new(at.clone(), "a table is wanted here"));
+        }
+        map.map(|map| Self { at, map, known: Vec::new() })
+    }
+
+    /// JSON pointer of a field, or of the table itself for an empty name.
+    pub(super) fn pointer(&self, name: &str) -> String {
+        if name.is_empty() {
+            self.at.clone()
+        } else {
+            format!("{}/{}", self.at, name.replace('~', "~0").replace('/', "~1"))
+        }
+    }
+
+    /// Whether the field is there.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.map.contains_key(name)
+    }
+
+    /// The raw field.
+    pub(super) fn find(&mut self, name: &'static str) -> Option<&'a Value> {
+        self.known.push(name);
+        self.map.get(name).filter(|value| !value.is_null())
+    }
+
+    /// A field that may be absent.
+    pub(super) fn optional<T>(
+        &mut self,
+        name: &'static str,
+        read: impl Fn(&Value) -> Result<T, String>,
+        issues: &mut Vec<Issue>,
+    ) -> Option<T> {
+        let value = self.find(name)?;
+        read(value).map_err(|message| issues.push(Issue::new(self.pointer(name), message))).ok()
+    }
+
+    /// A field that must be there.
+    pub(super) fn required<T>(
+        &mut self,
+        name: &'static str,
+        read: impl Fn(&Value) -> Result<T, String>,
+        issues: &mut Vec<Issue>,
+    ) -> Option<T> {
+        if !self.has(name) {
+            issues.push(Issue::new(self.pointer(name), format!("the field `{name}` is required")));
+        }
+        self.optional(name, read, issues)
+    }
+
+    /// A list of values; absent is empty.
+    pub(super) fn list<T>(
+        &mut self,
+        name: &'static str,
+        most: usize,
+        issues: &mut Vec<Issue>,
+        read: impl Fn(&Value) -> Result<T, String>,
+    ) -> Vec<T> {
+        let at = self.pointer(name);
+        let mut values = Vec::new();
+        for (index, value) in self.items(name, most, issues).iter().enumerate() {
+            match read(value) {
+                Ok(value) => values.push(value),
+                Err(message) => issues.push(Issue::new(format!("{at}/{index}"), message)),
+            }
+        }
+        values
+    }
+
+    /// A list of tables; absent is empty. A table with mistakes is `None`.
+    pub(super) fn tables<T>(
+        &mut self,
+        name: &'static str,
+        most: usize,
+        issues: &mut Vec<Issue>,
+        read: impl Fn(Fields<'a>, &mut Vec<Issue>) -> Option<T>,
+    ) -> Vec<Option<T>> {
+        let at = self.pointer(name);
+        let items = self.items(name, most, issues);
+        let open = |(index, value)| read(Fields::open(value, format!("{at}/{index}"), issues)?, issues);
+        items.iter().enumerate().map(open).collect()
+    }
+
+    fn items(&mut self, name: &'static str, most: usize, issues: &mut Vec<Issue>) -> &'a [Value] {
+        let Some(value) = self.find(name) else { return &[] };
+        match value.as_array() {
+            Some(items) if items.len() <= most => items,
+            Some(items) => {
+                issues.push(Issue::new(
+                    self.pointer(name),
+                    format!("{} entries, at most {most} are allowed", items.len()),
+                ));
+                &[]
+            }
+            None => {
+                issues.push(Issue::new(self.pointer(name), "a list is wanted here"));
+                &[]
+            }
+        }
+    }
+
+    /// Reports every field that nobody asked for.
+    pub(super) fn close(self, issues: &mut Vec<Issue>) {
+        for name in self.map.keys().filter(|name| !self.known.contains(&name.as_str())) {
+            issues.push(Issue::new(self.pointer(name), format!("there is no field `{name}` here")));
+        }
+    }
+}
+
+pub(super) fn text(value: &Value) -> Result<String, String> {
+    let text = value.as_str().filter(|text| text.len() <= TEXT_BYTES_MAX);
+    text.map(str::to_owned).ok_or_else(|| format!("a text of at most {TEXT_BYTES_MAX} bytes is wanted here"))
+}
+
+pub(super) fn name(value: &Value) -> Result<String, String> {
+    let legal =
+        |text: &&str| !text.is_empty() && text.len() <= NAME_BYTES_MAX && text.bytes().all(|b| b.is_ascii_graphic());
+    let name = value.as_str().filter(legal);
+    name.map(str::to_owned)
+        .ok_or_else(|| format!("a name of 1 to {NAME_BYTES_MAX} printable characters without spaces is wanted here"))
+}
+
+pub(super) fn boolean(value: &Value) -> Result<bool, String> {
+    value.as_bool().ok_or_else(|| "`true` or `false` is wanted here".to_owned())
+}
+
+pub(super) fn integer(value: &Value) -> Result<u64, String> {
+    value.as_u64().ok_or_else(|| "a whole number from 0 is wanted here".to_owned())
+}
+
+pub(super) fn parsed<T: FromStr<Err: fmt::Display>>(value: &Value) -> Result<T, String> {
+    text(value)?.parse().map_err(|error: T::Err| error.to_string())
+}
+
+pub(super) fn version_range(value: &Value) -> Result<semver::VersionReq, String> {
+    parsed(value).map_err(|error| format!("not a version range such as `>=1.2.0, <2.0.0`: {error}"))
+}
+
+/// JSON in which no field stands twice.
+pub(super) struct Strict(pub(super) Value);
+
+impl<'de> Deserialize<'de> for Strict {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(StrictVisitor).map(Strict)
+    }
+}
+
+struct StrictVisitor;
+
+impl<'de> Visitor<'de> for StrictVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(Strict(item)) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Value::Array(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        while let Some((name, Strict(value))) = entries.next_entry::<String, Strict>()? {
+            if map.contains_key(&name) {
+                return Err(A::Error::custom(format!("duplicate field `{name}`")));
+            }
+            map.insert(name, value);
+        }
+        Ok(Value::Object(map))
+    }
+}

@@ -1,0 +1,19 @@
+//! Attacks on the trust core and the legal work that must still go on, on real components.
+//! Nothing here runs a component.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
+mod admit;
+mod artifact;
+mod bundle;
+mod fixtures;
+mod flips;
+mod interop;
+mod key;
+mod pack;
+mod policy;

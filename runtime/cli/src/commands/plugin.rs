@@ -1,0 +1,357 @@
+//! `bulkhead plugin ...`: plugins of a host, one command for each path below `/api/v1/plugins`.
+//! Installing follows the operation to its end; what it does is decided by the host.
+
+use std::path::Path;
+use std::time::Duration;
+
+use bulkhead_model::{PluginId, TenantId, Version};
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::{Value, json};
+
+use super::Context;
+use crate::client::{Answer, Client};
+use crate::commands::publish;
+use crate::error::Error;
+use crate::problem::Problem;
+use crate::view;
+
+/// Time between two looks at an operation.
+const POLL: Duration = Duration::from_millis(200);
+/// Looks at an operation until the command gives up and leaves it to the host: 10 minutes.
+const POLLS_MAX: u32 = 3_000;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Plugin {
+    /// List the plugins of the host
+    List(Page),
+    /// Show one plugin
+    Show(One),
+    /// Install a plugin, from a file or a registered release
+    #[command(after_help = INSTALL_EXAMPLES)]
+    Install(Install),
+    /// Let tenants enable an installed plugin
+    Enable(One),
+    /// Stop a plugin for every tenant, keeping its data
+    Disable(One),
+    /// Remove a plugin
+    #[command(after_help = UNINSTALL_EXAMPLES)]
+    Uninstall(Uninstall),
+    /// Stop a plugin at once: everywhere, for one tenant, or all but core plugins
+    Kill(Switch),
+    /// End a kill
+    Revive(Switch),
+    /// Show how a plugin is doing in each tenant
+    Health(Place),
+    /// Show the last errors of a plugin
+    Errors(Place),
+}
+
+const INSTALL_EXAMPLES: &str = "\
+Examples:
+  bulkhead plugin install crm-1.2.0.wasm        publish with the bundles beside it, then install
+  bulkhead plugin install acme.crm@1.2.0        install a registered release
+  bulkhead plugin install acme.crm@1.2.0 --detach";
+
+const UNINSTALL_EXAMPLES: &str = "\
+Examples:
+  bulkhead plugin uninstall acme.crm                 keep the tenants' data
+  bulkhead plugin uninstall acme.crm --data drop     delete it";
+
+/// One plugin.
+#[derive(Debug, Args)]
+pub(crate) struct One {
+    /// Plugin, for example `acme.crm`
+    #[arg(value_name = "ID")]
+    id: PluginId,
+}
+
+/// A part of a list.
+#[derive(Debug, Args)]
+pub(crate) struct Page {
+    /// Most entries to show
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    limit: Option<u32>,
+    /// Where an earlier list ended
+    #[arg(long, value_name = "CURSOR")]
+    cursor: Option<String>,
+}
+
+impl Page {
+    /// The page as a query.
+    pub(crate) fn query(&self) -> Vec<(&'static str, String)> {
+        let limit = self.limit.map(|limit| ("limit", limit.to_string()));
+        let cursor = self.cursor.clone().map(|cursor| ("cursor", cursor));
+        limit.into_iter().chain(cursor).collect()
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Install {
+    /// Artifact to publish and install, or a registered release such as `acme.crm@1.2.0`
+    #[arg(value_name = "FILE|ID@VERSION")]
+    target: String,
+    /// Do not wait for the end
+    #[arg(long)]
+    detach: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Uninstall {
+    /// Plugin
+    #[arg(value_name = "ID")]
+    id: PluginId,
+    /// What happens to the tenants' data
+    #[arg(long, value_enum, default_value_t = Data::Keep)]
+    data: Data,
+    /// Also when other plugins depend on it
+    #[arg(long)]
+    force: bool,
+}
+
+/// What happens to data.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Data {
+    /// It stays.
+    Keep,
+    /// It is deleted.
+    Drop,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Switch {
+    /// Plugin
+    #[arg(value_name = "ID", required_unless_present = "all", conflicts_with = "all")]
+    id: Option<PluginId>,
+    /// For this tenant alone
+    #[arg(long, value_name = "TENANT", conflicts_with = "all")]
+    tenant: Option<TenantId>,
+    /// All plugins but core ones
+    #[arg(long)]
+    all: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Place {
+    /// Plugin
+    #[arg(value_name = "ID")]
+    id: PluginId,
+    /// In this tenant alone
+    #[arg(long, value_name = "TENANT")]
+    tenant: Option<TenantId>,
+}
+
+impl Plugin {
+    pub(crate) async fn run(&self, context: &Context) -> Result<(), Error> {
+        let client = context.client()?;
+        match self {
+            Self::List(page) => list(context, &client, page).await,
+            Self::Show(one) => show(context, client.get(&path(&one.id, ""), &[]).await?),
+            Self::Install(install) => install.run(context, &client).await,
+            Self::Enable(one) => act(context, &client, &one.id, "enable").await,
+            Self::Disable(one) => act(context, &client, &one.id, "disable").await,
+            Self::Uninstall(uninstall) => uninstall.run(context, &client).await,
+            Self::Kill(switch) => switch.run(context, &client, "kill").await,
+            Self::Revive(switch) => switch.run(context, &client, "revive").await,
+            Self::Health(place) => place.health(context, &client).await,
+            Self::Errors(place) => place.errors(context, &client).await,
+        }
+    }
+}
+
+fn path(id: &PluginId, below: &str) -> String {
+    format!("/api/v1/plugins/{id}{below}")
+}
+
+/// A query as the client takes it.
+pub(crate) fn borrowed<'a>(query: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
+    query.iter().map(|(name, value)| (*name, value.as_str())).collect()
+}
+
+async fn list(context: &Context, client: &Client, page: &Page) -> Result<(), Error> {
+    let query = page.query();
+    let body = client.get("/api/v1/plugins", &borrowed(&query)).await?.body;
+    let columns = [
+        ("id", "/id"),
+        ("version", "/version"),
+        ("status", "/status"),
+        ("tenants", "/tenants_enabled"),
+        ("last error", "/last_error"),
+    ];
+    let none = "no plugins; `bulkhead plugin install FILE` installs one";
+    context.output.result(&body, &view::list(&body, columns, none));
+    Ok(())
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "an answer is shown once")]
+fn show(context: &Context, answer: Answer) -> Result<(), Error> {
+    context.output.result(&answer.body, &describe(&answer.body));
+    Ok(())
+}
+
+/// A plugin for people.
+fn describe(body: &Value) -> String {
+    view::object(
+        body,
+        &[
+            ("plugin", "/id"),
+            ("name", "/name"),
+            ("version", "/version"),
+            ("status", "/status"),
+            ("tenants", "/tenants_enabled"),
+            ("health", "/health"),
+            ("created", "/created_at"),
+            ("updated", "/updated_at"),
+            ("last error", "/last_error"),
+        ],
+    )
+}
+
+async fn act(context: &Context, client: &Client, id: &PluginId, verb: &str) -> Result<(), Error> {
+    let answer = client.post(&path(id, &format!("/{verb}")), &[], &json!({})).await?;
+    show(context, answer)
+}
+
+impl Install {
+    async fn run(&self, context: &Context, client: &Client) -> Result<(), Error> {
+        let progress = context.output.progress(&format!("installing `{}`", self.target));
+        let (id, version) = match release_named(&self.target)? {
+            Some(release) => release,
+            None => {
+                progress.step(&format!("publishing `{}`", self.target));
+                publish::register(client, Path::new(&self.target)).await?
+            }
+        };
+        let body = json!({ "version": version.to_string() });
+        let answer = client.post(&path(&id, "/install"), &[], &body).await?;
+        let operation = answer.body;
+        if self.detach || answer.status != 202 {
+            drop(progress);
+            context.output.result(&operation, &format!("{id} {version} is being installed"));
+            return Ok(());
+        }
+        let operation = follow(client, operation, |step| progress.step(&format!("{id} {version}: {step}"))).await?;
+        drop(progress);
+        let next = format!(
+            "{id} {version} is installed\nnext: bulkhead plugin enable {id}, then for a tenant bulkhead tenant-plugin enable {id} --tenant TENANT"
+        );
+        context.output.result(&operation, &next);
+        Ok(())
+    }
+}
+
+/// `ID@VERSION`, or `None` for a file. A name that could be both is a file if one is there.
+fn release_named(target: &str) -> Result<Option<(PluginId, Version)>, Error> {
+    if Path::new(target).exists() {
+        return Ok(None);
+    }
+    let Some((id, version)) = target.split_once('@') else {
+        return Ok(None);
+    };
+    let usage =
+        |what: String| Error::Usage { what, next: "name a file, or a release such as `acme.crm@1.2.0`".to_owned() };
+    let id = id.parse().map_err(|error| usage(format!("{error}")))?;
+    let version = version.parse().map_err(|error| usage(format!("{error}")))?;
+    Ok(Some((id, version)))
+}
+
+/// Looks at an operation until it ends, telling each new step. A failed one is its problem.
+pub(crate) async fn follow(client: &Client, mut operation: Value, mut tell: impl FnMut(&str)) -> Result<Value, Error> {
+    let id = operation.get("id").and_then(Value::as_str).map(str::to_owned);
+    let Some(id) = id.filter(|id| id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')) else {
+        return Err(client.answer("an operation without an id".to_owned()));
+    };
+    let mut told = String::new();
+    for _ in 0..POLLS_MAX {
+        let step = view::field(&operation, "/step");
+        if step != told && !step.is_empty() {
+            tell(&step);
+            told = step;
+        }
+        match operation.get("status").and_then(Value::as_str) {
+            Some("succeeded") => return Ok(operation),
+            Some("failed") => {
+                return Err(Error::Problem(Box::new(Problem::of_operation(&operation))));
+            }
+            Some(_) | None => {}
+        }
+        tokio::time::sleep(POLL).await;
+        operation = client.get(&format!("/api/v1/operations/{id}"), &[]).await?.body;
+    }
+    Err(Error::Step {
+        what: "see the end of the operation",
+        reason: format!("it goes on after {} minutes", POLL.as_secs_f64() * f64::from(POLLS_MAX) / 60.0),
+        next: "the host goes on with it; see `bulkhead plugin show ID`".to_owned(),
+    })
+}
+
+impl Uninstall {
+    async fn run(&self, context: &Context, client: &Client) -> Result<(), Error> {
+        let data = match self.data {
+            Data::Keep => "keep",
+            Data::Drop => "drop",
+        };
+        let force = if self.force { "true" } else { "false" };
+        let progress = context.output.progress(&format!("uninstalling {}", self.id));
+        let answer = client.delete(&path(&self.id, ""), &[("data", data), ("force", force)]).await?;
+        let operation = follow(client, answer.body, |step| progress.step(&format!("{}: {step}", self.id))).await?;
+        drop(progress);
+        context.output.result(&operation, &format!("{} is uninstalled", self.id));
+        Ok(())
+    }
+}
+
+impl Switch {
+    async fn run(&self, context: &Context, client: &Client, verb: &str) -> Result<(), Error> {
+        let at = match &self.id {
+            Some(id) => path(id, &format!("/{verb}")),
+            None => format!("/api/v1/{verb}"),
+        };
+        let body = match &self.tenant {
+            Some(tenant) => json!({ "tenant": tenant.as_str() }),
+            None => json!({}),
+        };
+        let answer = client.post(&at, &[], &body).await?.body;
+        let what = self.id.as_ref().map_or_else(|| "every plugin but core ones".to_owned(), ToString::to_string);
+        let place = self.tenant.iter().map(|tenant| format!(" for `{tenant}`")).collect::<String>();
+        let text = match verb {
+            "kill" => format!("{what} is killed{place}; `bulkhead plugin revive` ends it"),
+            _ => format!("{what} may be called again{place}"),
+        };
+        context.output.result(&answer, &text);
+        Ok(())
+    }
+}
+
+impl Place {
+    async fn get(&self, client: &Client, below: &str) -> Result<Value, Error> {
+        let query: Vec<(&str, &str)> = self.tenant.iter().map(|tenant| ("tenant", tenant.as_str())).collect();
+        Ok(client.get(&path(&self.id, below), &query).await?.body)
+    }
+
+    async fn health(&self, context: &Context, client: &Client) -> Result<(), Error> {
+        let body = self.get(client, "/health").await?;
+        let columns = [
+            ("tenant", "/tenant_id"),
+            ("health", "/status"),
+            ("ready", "/ready"),
+            ("checked", "/checked_at"),
+            ("details", "/details"),
+        ];
+        context.output.result(&body, &view::list(&body, columns, "not enabled in any tenant"));
+        Ok(())
+    }
+
+    async fn errors(&self, context: &Context, client: &Client) -> Result<(), Error> {
+        let body = self.get(client, "/errors").await?;
+        let columns = [
+            ("at", "/at"),
+            ("tenant", "/tenant_id"),
+            ("entry", "/entry"),
+            ("code", "/code"),
+            ("message", "/message"),
+            ("trace", "/trace_id"),
+        ];
+        context.output.result(&body, &view::list(&body, columns, "no errors"));
+        Ok(())
+    }
+}

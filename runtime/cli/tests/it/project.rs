@@ -1,0 +1,101 @@
+//! `bulkhead check`, `pack`, `build`: a project becomes an artifact, or every reason why not is told.
+
+use std::fs;
+
+use crate::bench::{Bench, MANIFEST};
+
+#[test]
+fn packing_twice_gives_the_same_bytes_and_leaves_one_file() {
+    let bench = Bench::project();
+
+    bench.ok("pack");
+    let first = bench.read("echo-1.2.0.wasm");
+    bench.ok("pack --out other.wasm");
+
+    assert_eq!(bench.read("other.wasm"), first);
+    assert_eq!(bench.names(), ["echo-1.2.0.wasm", "echo.component.wasm", "other.wasm", "plugin.toml"]);
+}
+
+#[test]
+fn a_good_project_passes_before_and_after_its_component_is_compiled() {
+    let bench = Bench::project();
+    assert_eq!(bench.json("check")["component_checked"], true);
+
+    fs::remove_file(bench.path("echo.component.wasm")).unwrap();
+    assert_eq!(bench.json("check")["component_checked"], false);
+}
+
+#[test]
+fn every_problem_of_a_manifest_is_told_with_its_pointer() {
+    let bench = Bench::project();
+    let bad = MANIFEST.replace("acme.echo", "Acme").replace("kind = \"filter\"", "kind = \"fliter\"\nprio = 1");
+    bench.write("plugin.toml", bad);
+
+    for command in ["check", "pack"] {
+        let stderr = bench.fails(1, command);
+        for pointer in ["/plugin/id", "/hooks/0/kind", "/hooks/0/prio"] {
+            assert!(stderr.contains(pointer), "{stderr}");
+        }
+    }
+}
+
+#[test]
+fn a_manifest_that_asks_for_what_the_component_has_not_is_refused() {
+    let bench = Bench::project();
+    bench.write("plugin.toml", format!("{MANIFEST}\n[health]\nexport = true\n"));
+
+    assert_eq!(bench.refusal("check"), ["manifest-mismatch"]);
+    assert_eq!(bench.refusal("pack"), ["manifest-mismatch"]);
+}
+
+#[test]
+fn a_secret_among_the_files_is_found_before_and_after_the_build() {
+    let bench = Bench::project();
+    bench.ok("key generate --out author");
+    fs::create_dir(bench.path("ui")).unwrap();
+    fs::rename(bench.path("author.key.pem"), bench.path("ui/author.key.pem")).unwrap();
+    bench.write("plugin.toml", format!("{MANIFEST}\n[ui]\nassets = \"ui\"\n"));
+
+    assert!(bench.fails(3, "pack").contains("author.key.pem"));
+    fs::remove_file(bench.path("echo.component.wasm")).unwrap();
+    assert!(bench.fails(1, "check").contains("author.key.pem"));
+}
+
+#[test]
+fn a_component_that_is_none_is_told_as_such() {
+    let bench = Bench::project();
+
+    bench.write("echo.component.wasm", b"\0asm\x01\0\0\0");
+    assert!(bench.fails(1, "pack").contains("it is a core module"));
+    bench.write("echo.component.wasm", b"hello, world");
+    assert!(bench.fails(1, "pack").contains("does not begin as WebAssembly"));
+    fs::remove_file(bench.path("echo.component.wasm")).unwrap();
+    assert!(bench.fails(1, "pack").contains("bulkhead build"));
+}
+
+#[test]
+fn a_packed_file_is_not_packed_again() {
+    let bench = Bench::project();
+    bench.ok("pack");
+    bench.write("echo.component.wasm", bench.read("echo-1.2.0.wasm"));
+
+    assert!(bench.fails(3, "pack --out twice.wasm").contains("packed already"));
+}
+
+#[test]
+fn a_project_without_cargo_is_not_built() {
+    let bench = Bench::project();
+
+    let stderr = bench.fails(1, "build");
+
+    assert!(stderr.contains("no `Cargo.toml`") && stderr.contains("bulkhead pack"), "{stderr}");
+}
+
+#[test]
+fn a_manifest_that_is_missing_is_not_found() {
+    let bench = Bench::new();
+
+    for command in ["check", "pack", "build"] {
+        bench.fails(4, command);
+    }
+}

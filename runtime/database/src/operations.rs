@@ -1,0 +1,197 @@
+//! Long work in steps, written down so that it can be followed and, after a crash, taken up again.
+//! It runs nothing.
+
+use bulkhead_model::{PluginId, Version};
+
+use crate::db::{Db, Tx, on_engine, parsed, single_reads};
+use crate::error::Error;
+
+/// Most running operations that the list shows.
+const RUNNING_MAX: i64 = 10_000;
+
+/// An operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OperationRow {
+    /// Its id, a random UUID.
+    pub operation_id: String,
+    /// What is done, for example `install`.
+    pub kind: String,
+    /// The plugin.
+    pub plugin_id: PluginId,
+    /// The version.
+    pub version: Version,
+    /// `running`, `succeeded` or `failed`.
+    pub status: String,
+    /// The steps so far, JSON text.
+    pub steps: String,
+    /// Code of the error that ended it.
+    pub error_code: Option<String>,
+    /// Its text.
+    pub error_detail: Option<String>,
+    /// Who started it.
+    pub started_by: String,
+    /// When, in microseconds since 1970.
+    pub created_at: i64,
+    /// Last step.
+    pub updated_at: i64,
+}
+
+/// An operation to begin.
+#[derive(Clone, Copy, Debug)]
+pub struct NewOperation<'a> {
+    /// What is done.
+    pub kind: &'a str,
+    /// The plugin.
+    pub plugin_id: &'a PluginId,
+    /// The version.
+    pub version: &'a Version,
+    /// Who starts it.
+    pub actor: &'a str,
+}
+
+/// How an operation ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OperationEnd {
+    /// All steps were done.
+    Succeeded,
+    /// A step failed.
+    Failed {
+        /// Code of the error.
+        code: &'static str,
+        /// Its text.
+        detail: String,
+    },
+}
+
+type Columns = (String, String, String, String, String, String, Option<String>, Option<String>, String, i64, i64);
+
+impl Tx {
+    /// Begins an operation at `at`, in microseconds since 1970.
+    pub async fn insert_operation(&mut self, new: &NewOperation<'_>, at: i64) -> Result<OperationRow, Error> {
+        const INSERT_OPERATION: &str = "INSERT INTO operations \
+             (operation_id, kind, plugin_id, version, status, steps, started_by, created_at, updated_at) \
+             VALUES ($1, $2, $3, $4, 'running', '[]', $5, $6, $6)";
+        let operation_id = uuid::Uuid::new_v4().to_string();
+        on_engine!(self, |conn| {
+            sqlx::query(INSERT_OPERATION)
+                .bind(&operation_id)
+                .bind(new.kind)
+                .bind(new.plugin_id.as_str())
+                .bind(new.version.to_string())
+                .bind(new.actor)
+                .bind(at)
+                .execute(conn)
+                .await
+                .map(drop)
+        })
+        .map_err(Error::query("insert_operation"))?;
+        Ok(OperationRow {
+            operation_id,
+            kind: new.kind.to_owned(),
+            plugin_id: new.plugin_id.clone(),
+            version: new.version.clone(),
+            status: "running".to_owned(),
+            steps: "[]".to_owned(),
+            error_code: None,
+            error_detail: None,
+            started_by: new.actor.to_owned(),
+            created_at: at,
+            updated_at: at,
+        })
+    }
+
+    /// Writes down how far a running operation is.
+    pub async fn set_operation_steps(&mut self, operation: &str, steps: &str, at: i64) -> Result<(), Error> {
+        const SET_OPERATION_STEPS: &str =
+            "UPDATE operations SET steps = $1, updated_at = $2 WHERE operation_id = $3 AND status = 'running'";
+        on_engine!(self, |conn| sqlx::query(SET_OPERATION_STEPS)
+            .bind(steps)
+            .bind(at)
+            .bind(operation)
+            .execute(conn)
+            .await
+            .map(drop))
+        .map_err(Error::query("set_operation_steps"))
+    }
+
+    /// Ends a running operation, in the transaction of what ended with it. One that has ended stays as it is.
+    pub async fn finish_operation(
+        &mut self,
+        operation: &str,
+        steps: &str,
+        end: &OperationEnd,
+        at: i64,
+    ) -> Result<(), Error> {
+        const FINISH_OPERATION: &str = "UPDATE operations SET status = $1, steps = $2, error_code = $3, error_detail = $4, updated_at = $5 \
+             WHERE operation_id = $6 AND status = 'running'";
+        let (status, code, detail) = match end {
+            OperationEnd::Succeeded => ("succeeded", None, None),
+            OperationEnd::Failed { code, detail } => ("failed", Some(*code), Some(detail.as_str())),
+        };
+        on_engine!(self, |conn| {
+            sqlx::query(FINISH_OPERATION)
+                .bind(status)
+                .bind(steps)
+                .bind(code)
+                .bind(detail)
+                .bind(at)
+                .bind(operation)
+                .execute(conn)
+                .await
+                .map(drop)
+        })
+        .map_err(Error::query("finish_operation"))
+    }
+
+    /// The operation, if there is one.
+    pub async fn find_operation(&mut self, operation: &str) -> Result<Option<OperationRow>, Error> {
+        const FIND_OPERATION: &str = "SELECT operation_id, kind, plugin_id, version, status, steps, error_code, error_detail, started_by, \
+             created_at, updated_at FROM operations WHERE operation_id = $1";
+        let found: Option<Columns> =
+            on_engine!(self, |conn| sqlx::query_as(FIND_OPERATION).bind(operation).fetch_optional(conn).await)
+                .map_err(Error::query("find_operation"))?;
+        found.map(row).transpose()
+    }
+
+    /// The operations that have not ended, oldest first.
+    pub async fn list_running_operations(&mut self) -> Result<Vec<OperationRow>, Error> {
+        const LIST_RUNNING_OPERATIONS: &str = "SELECT operation_id, kind, plugin_id, version, status, steps, error_code, error_detail, \
+             started_by, created_at, updated_at FROM operations WHERE status = 'running' ORDER BY created_at, operation_id LIMIT $1";
+        let rows: Vec<Columns> =
+            on_engine!(self, |conn| sqlx::query_as(LIST_RUNNING_OPERATIONS).bind(RUNNING_MAX).fetch_all(conn).await)
+                .map_err(Error::query("list_running_operations"))?;
+        rows.into_iter().map(row).collect()
+    }
+}
+
+impl Db {
+    /// Writes down how far a running operation is, in a transaction of its own.
+    pub async fn set_operation_steps(&self, operation: &str, steps: &str, at: i64) -> Result<(), Error> {
+        let mut tx = self.begin().await?;
+        tx.set_operation_steps(operation, steps, at).await?;
+        tx.commit().await
+    }
+}
+
+single_reads! {
+    /// The operation, if there is one.
+    find_operation(operation: &str) -> Option<OperationRow>;
+    /// The operations that have not ended, oldest first.
+    list_running_operations() -> Vec<OperationRow>;
+}
+
+fn row(row: Columns) -> Result<OperationRow, Error> {
+    Ok(OperationRow {
+        operation_id: row.0,
+        kind: row.1,
+        plugin_id: parsed("plugin_id", &row.2)?,
+        version: parsed("version", &row.3)?,
+        status: row.4,
+        steps: row.5,
+        error_code: row.6,
+        error_detail: row.7,
+        started_by: row.8,
+        created_at: row.9,
+        updated_at: row.10,
+    })
+}

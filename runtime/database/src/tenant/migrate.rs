@@ -1,0 +1,321 @@
+//! Runs a plugin's migrations forward in one tenant: each once, in order, in a transaction together with its
+//! ledger row, so that a crash at any point is taken up again by the next run.
+//! It never runs plugin code and never goes back.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::time::Instant;
+
+use bulkhead_model::{Code, Coded, Digest};
+
+use super::limits;
+use super::sqlite::Connection;
+use super::store::PluginStore;
+use super::value::StorageError;
+
+/// A migration as the artifact carries it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PluginMigration {
+    /// Its number; numbers rise from file to file.
+    pub number: u32,
+    /// Its name without the number.
+    pub name: String,
+    /// SHA-256 of its bytes, covered by the artifact's signature.
+    pub checksum: Digest,
+    /// The statements.
+    pub sql: String,
+    /// Asks for a run outside a transaction where the engine needs that. `SQLite` never does and ignores it.
+    pub no_transaction: bool,
+}
+
+/// A migration that was applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// Its number.
+    pub number: u32,
+    /// Its name.
+    pub name: String,
+    /// SHA-256 of the bytes that ran.
+    pub checksum: Digest,
+    /// When, in microseconds since 1970.
+    pub applied_at: i64,
+}
+
+/// A difference between what ran in a tenant and what the artifact carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drift {
+    /// Number of the migration.
+    pub number: u32,
+    /// What ran, if it ran.
+    pub applied: Option<Digest>,
+    /// What the artifact carries, if it does.
+    pub carried: Option<Digest>,
+}
+
+/// Whether a run is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Run {
+    /// The migrations stay applied.
+    Apply,
+    /// All run in one transaction that is undone.
+    DryRun,
+}
+
+/// Why migrations did not run. What ran before stays.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum MigrationError {
+    /// The artifact and the tenant disagree about what ran.
+    #[error("applied migrations have changed: {}", report(.0))]
+    Drift(Vec<Drift>),
+    /// The list is too long, or a migration is too large or not in order.
+    #[error("the migrations cannot run: {0}")]
+    Malformed(&'static str),
+    /// A migration failed and was undone.
+    #[error("migration {number} `{name}` failed")]
+    Failed {
+        /// Its number.
+        number: u32,
+        /// Its name.
+        name: String,
+        /// Why.
+        source: StorageError,
+    },
+    /// The tenant's storage could not be read.
+    #[error("the tenant's storage cannot be used")]
+    Storage(#[source] StorageError),
+}
+
+impl Coded for MigrationError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Drift(_) => Code::MigrationDrift,
+            Self::Malformed(_) | Self::Failed { .. } => Code::MigrationFailed,
+            Self::Storage(source) => source.code(),
+        }
+    }
+}
+
+/// The migrations among an artifact's files that are for `SQLite`, in order. A file is `NNNN_name.sql`, or
+/// `NNNN_name.sqlite.sql` which takes its place; `.postgres.sql` and `.down.sql` are for others. Folders before the
+/// name do not count. A first line `-- no-transaction` is the directive.
+pub fn select_migrations<'a>(
+    files: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+) -> Result<Vec<PluginMigration>, MigrationError> {
+    let mut chosen = BTreeMap::<u32, (bool, PluginMigration)>::new();
+    for (path, bytes) in files {
+        let Some((number, name, is_special)) = parse_name(path)? else {
+            continue;
+        };
+        let migration = PluginMigration::new(number, name, bytes)?;
+        match chosen.entry(number) {
+            Entry::Vacant(vacant) => {
+                vacant.insert((is_special, migration));
+            }
+            Entry::Occupied(other) if other.get().1.name != migration.name || other.get().0 == is_special => {
+                return Err(MigrationError::Malformed("two migrations have one number"));
+            }
+            Entry::Occupied(mut other) if is_special => {
+                other.insert((is_special, migration));
+            }
+            Entry::Occupied(_) => {}
+        }
+    }
+    Ok(chosen.into_values().map(|(_, migration)| migration).collect())
+}
+
+/// Number, name, and whether the file is for this engine alone; `None` for another engine's or a down file.
+fn parse_name(path: &str) -> Result<Option<(u32, &str, bool)>, MigrationError> {
+    const WANTED: MigrationError = MigrationError::Malformed("a migration is named `NNNN_name.sql`");
+    let file = path.rsplit('/').next().unwrap_or_default();
+    let stem = file.strip_suffix(".sql").ok_or(WANTED)?;
+    let (stem, is_special) = match stem.split_once('.') {
+        None => (stem, false),
+        Some((stem, "sqlite")) => (stem, true),
+        Some((_, "postgres")) => return Ok(None),
+        Some((_, rest)) if rest == "down" || rest.starts_with("down.") || rest.ends_with(".down") => {
+            return Ok(None);
+        }
+        Some(_) => return Err(WANTED),
+    };
+    let (digits, name) = stem.split_once('_').ok_or(WANTED)?;
+    let number = digits
+        .parse()
+        .ok()
+        .filter(|_| digits.len() == 4 && digits.bytes().all(|b| b.is_ascii_digit()))
+        .ok_or(WANTED)?;
+    let legal = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+    if name.is_empty() || !name.bytes().all(legal) {
+        return Err(WANTED);
+    }
+    Ok(Some((number, name, is_special)))
+}
+
+impl PluginMigration {
+    /// The migration of these bytes, which are UTF-8.
+    pub fn new(number: u32, name: &str, bytes: &[u8]) -> Result<Self, MigrationError> {
+        let sql = std::str::from_utf8(bytes).map_err(|_| MigrationError::Malformed("a migration is not UTF-8"))?;
+        let no_transaction = sql.lines().next().is_some_and(|line| line.trim_end() == "-- no-transaction");
+        Ok(Self { number, name: name.to_owned(), checksum: Digest::of(bytes), sql: sql.to_owned(), no_transaction })
+    }
+}
+
+impl PluginStore {
+    /// Applies the migrations that have not run, and answers those. `now` is in microseconds since 1970.
+    /// Runs for one file queue one behind the other.
+    pub async fn migrate(
+        &self,
+        migrations: Vec<PluginMigration>,
+        run: Run,
+        now: i64,
+    ) -> Result<Vec<Applied>, MigrationError> {
+        check_list(&migrations)?;
+        let deadline = Instant::now() + limits::MIGRATION;
+        let session = self.writer(limits::MIGRATION, deadline).await.map_err(MigrationError::Storage)?;
+        session
+            .finish(deadline, move |connection| Ok(connection.migrate(&migrations, run, now)))
+            .await
+            .map_err(MigrationError::Storage)?
+    }
+
+    /// The migrations that ran, in order.
+    pub async fn applied_migrations(&self) -> Result<Vec<Applied>, StorageError> {
+        let deadline = Instant::now() + limits::STATEMENT;
+        self.reader(deadline).await?.finish(deadline, Connection::applied).await
+    }
+}
+
+/// What is to run: those behind the applied ones. Any other difference is drift.
+pub(super) fn pending<'a>(
+    applied: &[Applied],
+    carried: &'a [PluginMigration],
+) -> Result<&'a [PluginMigration], MigrationError> {
+    let mut drift = Vec::new();
+    for ran in applied {
+        let same = carried.iter().find(|migration| migration.number == ran.number).map(|migration| migration.checksum);
+        if same != Some(ran.checksum) {
+            drift.push(Drift { number: ran.number, applied: Some(ran.checksum), carried: same });
+        }
+    }
+    let last = applied.last().map_or(0, |ran| ran.number);
+    for migration in carried.iter().filter(|migration| migration.number <= last) {
+        if !applied.iter().any(|ran| ran.number == migration.number) {
+            drift.push(Drift { number: migration.number, applied: None, carried: Some(migration.checksum) });
+        }
+    }
+    if !drift.is_empty() {
+        return Err(MigrationError::Drift(drift));
+    }
+    Ok(carried.get(applied.len()..).unwrap_or_default())
+}
+
+fn check_list(migrations: &[PluginMigration]) -> Result<(), MigrationError> {
+    if migrations.len() > limits::MIGRATIONS_MAX {
+        return Err(MigrationError::Malformed("too many migrations"));
+    }
+    let mut last = 0;
+    for migration in migrations {
+        if migration.number <= last {
+            return Err(MigrationError::Malformed("numbers must rise from 1"));
+        }
+        if migration.sql.len() > limits::MIGRATION_BYTES_MAX || migration.sql.contains('\0') {
+            return Err(MigrationError::Malformed("a migration is at most 1 MiB without NUL"));
+        }
+        if Digest::of(migration.sql.as_bytes()) != migration.checksum {
+            return Err(MigrationError::Malformed("a checksum is not that of its bytes"));
+        }
+        last = migration.number;
+    }
+    Ok(())
+}
+
+fn report(drift: &[Drift]) -> String {
+    let hex = |digest: Option<Digest>| digest.map_or_else(|| "absent".to_owned(), |digest| digest.to_string());
+    let lines: Vec<String> = drift
+        .iter()
+        .map(|d| format!("{:04} applied {}, carried {}", d.number, hex(d.applied), hex(d.carried)))
+        .collect();
+    lines.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn migration(number: u32, sql: &str) -> PluginMigration {
+        PluginMigration {
+            number,
+            name: "m".into(),
+            checksum: Digest::of(sql.as_bytes()),
+            sql: sql.into(),
+            no_transaction: false,
+        }
+    }
+
+    fn applied(number: u32, sql: &str) -> Applied {
+        Applied { number, name: "m".into(), checksum: Digest::of(sql.as_bytes()), applied_at: 0 }
+    }
+
+    #[test]
+    fn only_what_comes_behind_the_applied_ones_is_pending() {
+        let check = |ran: &[Applied], carried: &[PluginMigration], wanted: Result<&[u32], &[u32]>| {
+            let found =
+                pending(ran, carried).map(|list| list.iter().map(|m| m.number).collect::<Vec<_>>()).map_err(|error| {
+                    match error {
+                        MigrationError::Drift(drift) => drift.iter().map(|d| d.number).collect::<Vec<_>>(),
+                        other => panic!("{other}"),
+                    }
+                });
+            assert_eq!(found, wanted.map(<[u32]>::to_vec).map_err(<[u32]>::to_vec));
+        };
+        let carried = [migration(1, "a"), migration(2, "b"), migration(5, "c")];
+
+        check(&[], &carried, Ok(&[1, 2, 5]));
+        check(&[applied(1, "a")], &carried, Ok(&[2, 5]));
+        check(&[applied(1, "a"), applied(2, "b"), applied(5, "c")], &carried, Ok(&[]));
+        check(&[applied(1, "changed")], &carried, Err(&[1]));
+        check(&[applied(1, "a"), applied(5, "c")], &carried, Err(&[2]));
+        check(&[applied(1, "a"), applied(9, "gone")], &carried, Err(&[9, 2, 5]));
+    }
+
+    #[test]
+    fn the_file_for_this_engine_takes_the_place_of_the_plain_one() {
+        let files = [
+            ("migrations/0001_init.sql", "a"),
+            ("migrations/0002_index.postgres.sql", "pg"),
+            ("migrations/0002_index.sql", "plain"),
+            ("migrations/0002_index.sqlite.sql", "-- no-transaction\nlite"),
+            ("migrations/0002_index.down.sql", "down"),
+        ];
+
+        let chosen = select_migrations(files.iter().map(|(path, sql)| (*path, sql.as_bytes()))).unwrap();
+
+        let shown: Vec<_> =
+            chosen.iter().map(|m| (m.number, m.name.as_str(), m.sql.as_str(), m.no_transaction)).collect();
+        assert_eq!(shown, [(1, "init", "a", false), (2, "index", "-- no-transaction\nlite", true)]);
+    }
+
+    #[test]
+    fn a_misnamed_or_doubled_file_is_refused() {
+        let check = |paths: &[&str]| {
+            assert!(select_migrations(paths.iter().map(|path| (*path, &b"x"[..]))).is_err(), "{paths:?}")
+        };
+        check(&["1_init.sql"]);
+        check(&["0001-init.sql"]);
+        check(&["0001_.sql"]);
+        check(&["0001_in it.sql"]);
+        check(&["0001_init.txt"]);
+        check(&["0001_init.mysql.sql"]);
+        check(&["+001_init.sql"]);
+        check(&["0001_init.sql", "0001_other.sql"]);
+        assert!(select_migrations([("0001_init.sql", &[0xff][..])]).is_err());
+    }
+
+    #[test]
+    fn a_list_out_of_order_or_with_a_false_checksum_is_refused() {
+        assert!(check_list(&[migration(2, "a"), migration(1, "b")]).is_err());
+        assert!(check_list(&[migration(1, "a"), migration(1, "b")]).is_err());
+        assert!(check_list(&[PluginMigration { sql: "b".into(), ..migration(1, "a") }]).is_err());
+        assert!(check_list(&[migration(1, "a\0")]).is_err());
+        assert!(check_list(&[migration(1, "a"), migration(3, "b")]).is_ok());
+    }
+}

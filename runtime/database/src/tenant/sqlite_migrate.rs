@@ -1,0 +1,114 @@
+//! Migrations on a plugin's `SQLite` file, and the check of what they leave behind. Blocking.
+//! It does not decide which run: [`super::migrate::pending`] does.
+
+use std::time::Instant;
+
+use super::limits;
+use super::migrate::{Applied, MigrationError, PluginMigration, Run, pending};
+use super::sqlite::{Connection, integer, text};
+use super::sqlite_guard::Bind;
+use super::sqlite_rules::is_internal;
+use super::value::{ConstraintKind, StorageError};
+
+const LEDGER: &str = "SELECT number, name, checksum, applied_at FROM __migrations ORDER BY number LIMIT 10000";
+const RECORD: &str = "INSERT INTO __migrations (number, name, checksum, applied_at) VALUES ($1, $2, $3, $4)";
+const OBJECTS: &str = "SELECT type, name FROM sqlite_schema WHERE name NOT IN \
+     ('__kv', '__kv_expiry', '__kv_state', '__migrations', 'sqlite_sequence') AND name NOT LIKE 'sqlite\\_autoindex\\_%' ESCAPE '\\' LIMIT 100000";
+const REFERENCES: &str = "SELECT \"table\" FROM pragma_foreign_key_check LIMIT 1";
+
+impl Connection {
+    /// The ledger.
+    pub(super) fn applied(&mut self) -> Result<Vec<Applied>, StorageError> {
+        let mut applied = Vec::new();
+        self.host_rows(LEDGER, &[], |row| {
+            let checksum = text(row.cell(2)).parse().map_err(|_| StorageError::Unavailable)?;
+            let number = u32::try_from(integer(row.cell(0))).map_err(|_| StorageError::Unavailable)?;
+            applied.push(Applied { number, name: text(row.cell(1)), checksum, applied_at: integer(row.cell(3)) });
+            Ok(())
+        })?;
+        Ok(applied)
+    }
+
+    /// Applies what is pending. Each migration has its own time; a dry run has that of one.
+    pub(super) fn migrate(
+        &mut self,
+        carried: &[PluginMigration],
+        run: Run,
+        now: i64,
+    ) -> Result<Vec<Applied>, MigrationError> {
+        let applied = self.applied().map_err(MigrationError::Storage)?;
+        let pending = pending(&applied, carried)?;
+        if pending.is_empty() {
+            return Ok(Vec::new());
+        }
+        // A table that others refer to is rebuilt by copy, drop and rename, which no rule for single rows survives:
+        // references are checked when all of a migration has run.
+        self.host_once("PRAGMA foreign_keys = OFF").map_err(MigrationError::Storage)?;
+        let result = match run {
+            Run::Apply => pending.iter().map(|migration| self.apply(migration, now)).collect(),
+            Run::DryRun => self.dry_run(pending, now),
+        };
+        self.host_once("PRAGMA foreign_keys = ON").map_err(MigrationError::Storage)?;
+        self.forget_statements();
+        result
+    }
+
+    fn apply(&mut self, migration: &PluginMigration, now: i64) -> Result<Applied, MigrationError> {
+        self.start(Instant::now() + limits::MIGRATION);
+        self.in_transaction(|connection| connection.run_migration(migration, now))
+            .map_err(|source| failed(migration, source))
+    }
+
+    fn dry_run(&mut self, pending: &[PluginMigration], now: i64) -> Result<Vec<Applied>, MigrationError> {
+        self.begin_immediate().map_err(MigrationError::Storage)?;
+        let result = pending
+            .iter()
+            .map(|migration| self.run_migration(migration, now).map_err(|source| failed(migration, source)))
+            .collect();
+        self.rollback().map_err(MigrationError::Storage)?;
+        result
+    }
+
+    fn run_migration(&mut self, migration: &PluginMigration, now: i64) -> Result<Applied, StorageError> {
+        self.run_script(&migration.sql)?;
+        self.check_objects()?;
+        self.check_references()?;
+        let checksum = migration.checksum.to_string();
+        let number = Bind::Integer(i64::from(migration.number));
+        self.host(RECORD, &[number, Bind::Text(&migration.name), Bind::Text(&checksum), Bind::Integer(now)])?;
+        Ok(Applied {
+            number: migration.number,
+            name: migration.name.clone(),
+            checksum: migration.checksum,
+            applied_at: now,
+        })
+    }
+
+    /// Refuses rows that refer to rows that are not there.
+    fn check_references(&mut self) -> Result<(), StorageError> {
+        let mut dangling = None;
+        self.host_rows(REFERENCES, &[], |row| {
+            dangling = Some(text(row.cell(0)));
+            Ok(())
+        })?;
+        dangling
+            .map_or(Ok(()), |name| Err(StorageError::Violation { kind: ConstraintKind::ForeignKey, name: Some(name) }))
+    }
+
+    /// Refuses what a statement may have left that its own reading did not show, such as a rename to an internal name.
+    fn check_objects(&mut self) -> Result<(), StorageError> {
+        let mut odd = None;
+        self.host_rows(OBJECTS, &[], |row| {
+            let (kind, name) = (text(row.cell(0)), text(row.cell(1)));
+            if is_internal(&name) || !matches!(kind.as_str(), "table" | "index") {
+                odd = Some(format!("{kind}:name"));
+            }
+            Ok(())
+        })?;
+        odd.map_or(Ok(()), |code| Err(StorageError::Denied(code)))
+    }
+}
+
+fn failed(migration: &PluginMigration, source: StorageError) -> MigrationError {
+    MigrationError::Failed { number: migration.number, name: migration.name.clone(), source }
+}

@@ -1,0 +1,24 @@
+//! Tests of the database crate against the real engines: the host's tables on both, plugin storage on files.
+//! They look at what callers see; pure rules are tested beside their code.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test that fails panics; helpers are part of the tests"
+)]
+
+mod attacks;
+mod audit;
+mod crash;
+mod engines;
+mod host_tables;
+mod isolation;
+mod kv;
+mod migrations;
+mod postgres;
+mod sql;
+mod stores;
+mod transactions;

@@ -1,0 +1,231 @@
+//! The host as a whole: what it holds, how it opens, and how it ends.
+//! What it does stands in `usecase`, one file each.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bulkhead_database::Db;
+use bulkhead_database::tenant::{PluginStorage, StorageConfig};
+use bulkhead_engine::{Engine, EngineConfig};
+use bulkhead_model::{Actor, PluginId, Role, TenantId, Version};
+use bulkhead_trust::{Policy, VerifyingKey};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::acts::Acts;
+use crate::auth::Verifier;
+use crate::config::{HostConfig, Mode};
+use crate::error::Error;
+use crate::release::Release;
+use crate::snapshot::Snapshot;
+use crate::start::close;
+use crate::worker;
+
+/// The running host. Clones share it.
+#[derive(Clone)]
+pub struct Host {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) config: HostConfig,
+    pub(crate) db: Db,
+    /// Plugins' data; `None` where the database engine does not keep it yet.
+    pub(crate) storage: Option<PluginStorage>,
+    pub(crate) engine: Engine,
+    pub(crate) verifier: Verifier,
+    pub(crate) policy_roots: Vec<VerifyingKey>,
+    pub(crate) policy: ArcSwap<Policy>,
+    pub(crate) snapshot: ArcSwap<Snapshot>,
+    pub(crate) kills: ArcSwap<Kills>,
+    pub(crate) releases: parking_lot::Mutex<HashMap<(PluginId, Version), Arc<Release>>>,
+    /// Held while a release is loaded, so that no two callers load the same one.
+    pub(crate) loading: tokio::sync::Mutex<()>,
+    /// Held while the snapshot is replaced; readers take no lock.
+    pub(crate) changing: tokio::sync::Mutex<()>,
+    pub(crate) acts: Acts,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) stopping: CancellationToken,
+    pub(crate) booted: AtomicBool,
+    pub(crate) prometheus: Option<metrics_exporter_prometheus::PrometheusHandle>,
+}
+
+/// What operators stopped. `None` stands for every plugin, or every tenant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Kills(pub(crate) Vec<(Option<PluginId>, Option<TenantId>)>);
+
+impl Kills {
+    /// Whether a plugin is stopped in a tenant. A stop of every plugin spares those that policy calls core.
+    pub(crate) fn hit(&self, plugin: &PluginId, tenant: &TenantId, core: bool) -> bool {
+        self.0.iter().any(|(killed, within)| {
+            let plugin_hit = killed.as_ref().map_or(!core, |killed| killed == plugin);
+            plugin_hit && within.as_ref().is_none_or(|within| within == tenant)
+        })
+    }
+}
+
+/// Whether the host takes traffic, and what keeps it from doing so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Readiness {
+    /// Whether it does.
+    pub ready: bool,
+    /// Why not, if not.
+    pub reasons: Vec<String>,
+}
+
+impl Host {
+    /// Opens the database, verifies and mounts what is enabled, and takes up interrupted work. Plugins that fail to start
+    /// are recorded and never keep the host or others from starting.
+    pub async fn open(config: HostConfig) -> Result<Self, Error> {
+        let verifier = Verifier::new(&config.issuer_keys_pem)?;
+        let policy_roots = config
+            .policy_root_keys_pem
+            .iter()
+            .map(|pem| VerifyingKey::from_pem(pem))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| Error::Configuration(format!("a policy root key is not usable: {error}")))?;
+        let db = Db::open(&config.database).await?;
+        let storage = match db.keeps_plugin_data() {
+            true => Some(PluginStorage::open(&config.data_dir, StorageConfig::default()).await?),
+            false => None,
+        };
+        let engine = Engine::new(engine_config(&config))?;
+        let inner = Inner {
+            verifier,
+            policy_roots,
+            policy: ArcSwap::from_pointee(Policy::deny_all()),
+            snapshot: ArcSwap::from_pointee(Snapshot::default()),
+            kills: ArcSwap::from_pointee(Kills::default()),
+            releases: parking_lot::Mutex::default(),
+            loading: tokio::sync::Mutex::default(),
+            changing: tokio::sync::Mutex::default(),
+            acts: Acts::new(),
+            tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+            booted: AtomicBool::new(false),
+            prometheus: prometheus(),
+            config,
+            db,
+            storage,
+            engine,
+        };
+        let host = Self { inner: Arc::new(inner) };
+        worker::boot::run(&host).await?;
+        Ok(host)
+    }
+
+    /// Production or dev.
+    pub fn mode(&self) -> Mode {
+        self.inner.config.mode
+    }
+
+    /// The identity of a bearer token.
+    pub fn authenticate(&self, token: &str) -> Result<Arc<Actor>, Error> {
+        self.inner.verifier.verify(token)
+    }
+
+    /// The tenant of a request: the token's own; for role `host` without one, the header's; for `super_admin`, the one that
+    /// the query names. Nothing else that a request says names a tenant.
+    pub fn tenant_of(&self, actor: &Actor, header: Option<&str>, query: Option<&str>) -> Result<TenantId, Error> {
+        let named = match (actor.is(Role::SuperAdmin), query, actor.is(Role::Host) && actor.tenant.is_none(), header) {
+            (true, Some(query), _, _) => Some(query),
+            (_, _, true, Some(header)) => Some(header),
+            _ => None,
+        };
+        match named {
+            Some(text) => {
+                text.parse().map_err(|error: bulkhead_model::id::InvalidName| Error::InvalidName(error.to_string()))
+            }
+            None => actor.tenant.clone().ok_or(Error::TenantRequired),
+        }
+    }
+
+    /// Whether the host takes traffic.
+    pub fn readiness(&self) -> Readiness {
+        let mut reasons = Vec::new();
+        if !self.inner.booted.load(Ordering::Acquire) {
+            reasons.push("the host is starting".to_owned());
+        }
+        if self.inner.stopping.is_cancelled() {
+            reasons.push("the host is shutting down".to_owned());
+        }
+        Readiness { ready: reasons.is_empty(), reasons }
+    }
+
+    /// Every series of this process, Prometheus text format.
+    pub fn metrics_text(&self) -> String {
+        self.inner.prometheus.as_ref().map(|handle| handle.render()).unwrap_or_default()
+    }
+
+    /// Ends: no new work, calls in flight drain within `drain`, then workers and files are closed.
+    pub async fn shutdown(&self, drain: Duration) {
+        self.inner.stopping.cancel();
+        self.inner.tasks.close();
+        let cells: Vec<_> = {
+            let snapshot = self.inner.snapshot.load();
+            snapshot.tenants.values().flat_map(|view| view.plugins.values().cloned()).collect()
+        };
+        for enabled in cells {
+            self.inner.tasks.spawn(async move { close(&enabled.cell, drain).await });
+        }
+        if tokio::time::timeout(drain.saturating_add(Duration::from_secs(1)), self.inner.tasks.wait()).await.is_err() {
+            tracing::warn!("work was still going on at the end of the drain time");
+        }
+        if let Some(storage) = &self.inner.storage
+            && let Err(error) = storage.close().await
+        {
+            tracing::error!(error = &error as &dyn std::error::Error, "failed to close the plugins' files");
+        }
+        self.inner.db.close().await;
+    }
+
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        self.inner.snapshot.load_full()
+    }
+}
+
+fn engine_config(config: &HostConfig) -> EngineConfig {
+    EngineConfig {
+        instances_max: config.instances_max,
+        memory_bytes_max_total: config.memory_bytes_max_total,
+        compile_jobs_max: config.compile_jobs_max,
+        idle_ms: config.idle_ms,
+        ..EngineConfig::new(config.cache_dir.clone(), config.cache_key, config.compile_worker.clone())
+    }
+}
+
+/// The process's recorder: the first host of a process installs it, further ones share it.
+fn prometheus() -> Option<metrics_exporter_prometheus::PrometheusHandle> {
+    static HANDLE: std::sync::OnceLock<Option<metrics_exporter_prometheus::PrometheusHandle>> =
+        std::sync::OnceLock::new();
+    HANDLE.get_or_init(|| metrics_exporter_prometheus::PrometheusBuilder::new().install_recorder().ok()).clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_of_everything_spares_core_and_a_stop_of_one_does_not() {
+        let plugin: PluginId = "acme.crm".parse().unwrap();
+        let other: PluginId = "acme.billing".parse().unwrap();
+        let tenant: TenantId = "globex".parse().unwrap();
+        let elsewhere: TenantId = "initech".parse().unwrap();
+
+        let all = Kills(vec![(None, None)]);
+        assert!(all.hit(&plugin, &tenant, false));
+        assert!(!all.hit(&plugin, &tenant, true));
+
+        let one = Kills(vec![(Some(plugin.clone()), None)]);
+        assert!(one.hit(&plugin, &tenant, true));
+        assert!(!one.hit(&other, &tenant, false));
+
+        let here = Kills(vec![(Some(plugin.clone()), Some(tenant.clone()))]);
+        assert!(here.hit(&plugin, &tenant, false));
+        assert!(!here.hit(&plugin, &elsewhere, false));
+        assert!(!Kills::default().hit(&plugin, &tenant, false));
+    }
+}

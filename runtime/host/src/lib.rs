@@ -1,0 +1,29 @@
+//! The application: one file per use case, and the workers behind them. A Rust program that embeds Bulkhead uses
+//! this crate; the server puts HTTP before it. It names no HTTP framework, no wasm engine and no SQL.
+
+mod acts;
+pub mod auth;
+mod calls;
+mod clock;
+mod config;
+mod error;
+mod hooks;
+mod host;
+mod release;
+mod routes;
+mod snapshot;
+mod start;
+mod usecase;
+pub mod view;
+mod worker;
+
+pub use bulkhead_database::DatabaseConfig;
+pub use bulkhead_engine::{RouteRequest, RouteResponse};
+pub use bulkhead_trust::{Refusal, SigningKey};
+pub use calls::{Caller, random_trace};
+pub use config::{HostConfig, Mode};
+pub use error::{Error, Located};
+pub use hooks::{Applied, Failure};
+pub use host::{Host, Readiness};
+pub use routes::{AdmittedRoute, RouteHead};
+pub use usecase::DataChoice;

@@ -1,0 +1,134 @@
+//! Installing a registered release: verify, compile, migrate, start, each step repeatable, each recorded. A crash at any
+//! step is taken up by `worker::sweep`; a failure leaves REGISTERED with the reason.
+
+use std::time::Duration;
+
+use bulkhead_database::{Act, NewOperation, OperationRow};
+use bulkhead_model::{Actor, Coded, Limits, PluginId, PluginStatus, Transition, Version};
+
+use crate::auth::require_super_admin;
+use crate::clock;
+use crate::error::Error;
+use crate::host::Host;
+use crate::usecase::operation::{Progress, view_operation};
+use crate::view;
+
+/// Longest that an install may take before it is recorded as failed.
+const INSTALL_DEADLINE: Duration = Duration::from_secs(15 * 60);
+
+impl Host {
+    /// Begins to install `version`, or the version registered last. The answer is an operation to follow; the work goes on
+    /// when the caller is gone.
+    pub async fn install(
+        &self,
+        actor: &Actor,
+        plugin: &PluginId,
+        version: Option<Version>,
+    ) -> Result<view::Operation, Error> {
+        require_super_admin(actor)?;
+        let act = Act::new(actor, clock::now_micros());
+        let mut tx = self.inner.db.begin().await?;
+        let version = match version {
+            Some(version) => tx.get_plugin_version(plugin, &version).await?.version,
+            None => tx.get_plugin(plugin).await?.version,
+        };
+        tx.advance_plugin(plugin, Transition::BeginInstall, &act).await?;
+        tx.set_plugin_version(plugin, &version, &act).await?;
+        let operation = tx
+            .insert_operation(
+                &NewOperation { kind: "install", plugin_id: plugin, version: &version, actor: &actor.subject },
+                act.at,
+            )
+            .await?;
+        tx.commit().await?;
+        self.run_install(operation.clone());
+        view_operation(operation)
+    }
+
+    /// Runs an install to its end in the background; also for one that a crash interrupted.
+    pub(crate) fn run_install(&self, operation: OperationRow) {
+        let host = self.clone();
+        self.inner.tasks.spawn(async move {
+            let mut progress = Progress::new(&host, &operation);
+            let work = tokio::time::timeout(INSTALL_DEADLINE, host.install_steps(&operation, &mut progress));
+            let outcome = tokio::select! {
+                outcome = work => outcome.unwrap_or_else(|_| Err(Error::NotServing("the install took too long".to_owned()))),
+                // The operation stays `running` in the database: the next start takes it up again.
+                () = host.inner.stopping.cancelled() => return,
+            };
+            if let Err(error) = host.finish_install(&operation, &mut progress, outcome).await {
+                tracing::error!(plugin.id = %operation.plugin_id, error = &error as &dyn std::error::Error, "failed to record the end of an install");
+            }
+        });
+    }
+
+    async fn install_steps(&self, operation: &OperationRow, progress: &mut Progress<'_>) -> Result<(), Error> {
+        progress.step("verify", 0, 1).await?;
+        let release = self.release(&operation.plugin_id, &operation.version).await?;
+        self.check_dependencies(&release.manifest).await?;
+        progress.step("verify", 1, 1).await?;
+
+        progress.step("compile", 0, 1).await?;
+        self.inner.engine.trial(&release.component, Limits::DEFAULT).await?;
+        progress.step("compile", 1, 1).await?;
+
+        let _turn = self.inner.acts.plugin(&operation.plugin_id).await?;
+        // Tenants that had it enabled before an uninstall that kept their data.
+        let tenants = self.inner.db.list_plugin_tenants(&operation.plugin_id).await?;
+        let total = u64::try_from(tenants.len()).unwrap_or(u64::MAX);
+        progress.step("start", 0, total).await?;
+        for (done, row) in (1..).zip(&tenants) {
+            if let Err(error) = self.start_stored(row, &release).await {
+                tracing::warn!(plugin.id = %row.plugin_id, tenant.id = %row.tenant_id, code = %error.code(), "a tenant's start failed");
+            }
+            progress.step("start", done, total).await?;
+        }
+        Ok(())
+    }
+
+    async fn finish_install(
+        &self,
+        operation: &OperationRow,
+        progress: &mut Progress<'_>,
+        outcome: Result<(), Error>,
+    ) -> Result<(), Error> {
+        let act = Act::system(clock::now_micros());
+        let plugin = &operation.plugin_id;
+        let mut tx = self.inner.db.begin().await?;
+        match &outcome {
+            Ok(()) => {
+                tx.advance_plugin(plugin, Transition::FinishInstall, &act).await?;
+                tx.set_plugin_error(plugin, None, act.at).await?;
+            }
+            Err(error) => {
+                tx.advance_plugin(plugin, Transition::FailInstall, &act).await?;
+                tx.set_plugin_error(plugin, Some(&format!("{}: {error}", error.code())), act.at).await?;
+            }
+        }
+        progress.finish(&mut tx, outcome.as_ref().err()).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Every dependency is installed in a version that the manifest's range takes.
+    async fn check_dependencies(&self, manifest: &bulkhead_model::Manifest) -> Result<(), Error> {
+        for (dependency, range) in &manifest.dependencies {
+            let row = self.inner.db.find_plugin(dependency).await?;
+            let met = row.as_ref().is_some_and(|row| {
+                let usable = !matches!(
+                    row.status,
+                    PluginStatus::Registered | PluginStatus::Uninstalling | PluginStatus::Uninstalled
+                );
+                usable && range.matches(row.version.semver())
+            });
+            if !met {
+                let found = row.map_or_else(
+                    || "which is not there".to_owned(),
+                    |row| format!("found {} {}", row.status, row.version),
+                );
+                return Err(Error::DependencyUnmet(format!("`{dependency}` {range}, {found}")));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,186 @@
+//! The signer policy in force: install a newer one, show it, explain a decision. Deciding is `trust`'s.
+
+use std::sync::Arc;
+
+use bulkhead_database::{Act, PolicyRow};
+use bulkhead_model::manifest::Issue;
+use bulkhead_model::{Actor, Code, PluginId, Role, TenantId, Version};
+use bulkhead_trust::{Policy, State};
+
+use crate::auth::require;
+use crate::clock;
+use crate::error::Error;
+use crate::host::Host;
+use crate::release;
+use crate::view;
+
+/// Largest policy envelope in bytes.
+const POLICY_BYTES_MAX: usize = 1 << 20;
+/// Plugins of one read.
+const PLUGINS_PAGE: u32 = 500;
+
+impl Host {
+    /// The policy in force.
+    pub async fn get_policy(&self, actor: &Actor) -> Result<view::PolicyView, Error> {
+        require(actor, &[Role::Security], "security")?;
+        Ok(match self.inner.db.find_policy().await? {
+            Some(row) => view_policy(row),
+            None => view::PolicyView {
+                version: 0,
+                json: policy_text(&Policy::deny_all()),
+                installed_by: None,
+                installed_at: None,
+            },
+        })
+    }
+
+    /// Puts a policy in force: a DSSE envelope signed by enough root keys, of a version higher than any before. Every
+    /// loaded release is judged anew; those no longer allowed stop.
+    pub async fn install_policy(&self, actor: &Actor, envelope: &[u8]) -> Result<view::PolicyView, Error> {
+        require(actor, &[Role::Security], "security")?;
+        if envelope.len() > POLICY_BYTES_MAX {
+            return Err(Error::BodyTooLarge { bytes_max: u64::try_from(POLICY_BYTES_MAX).unwrap_or(u64::MAX) });
+        }
+        let now = clock::now();
+        let policy = self.verified_policy(envelope)?;
+        let issues = policy.check(now);
+        if !issues.is_empty() {
+            return Err(Error::Invalid { code: Code::PolicyInvalid, issues });
+        }
+        let _turn = self.inner.acts.declarations().await;
+        let known = self.inner.db.find_policy().await?.map_or(0, |row| row.version);
+        if policy.version <= known {
+            let message = format!("the policy in force has version {known}; a new one needs a higher version");
+            return Err(Error::Invalid { code: Code::PolicyStale, issues: vec![Issue::new("/version", message)] });
+        }
+        let row = PolicyRow {
+            version: policy.version,
+            envelope: envelope.to_vec(),
+            json: policy_text(&policy),
+            installed_by: actor.subject.clone(),
+            installed_at: clock::now_micros(),
+        };
+        let mut tx = self.inner.db.begin().await?;
+        tx.insert_policy(&row, &Act::new(actor, row.installed_at)).await?;
+        tx.commit().await?;
+        self.inner.policy.store(Arc::new(policy));
+        self.judge_again().await?;
+        Ok(view_policy(row))
+    }
+
+    /// What the policy says of a release, in a tenant or at all.
+    pub async fn explain_policy(
+        &self,
+        actor: &Actor,
+        plugin: &PluginId,
+        version: Option<&Version>,
+        tenant: Option<&TenantId>,
+    ) -> Result<view::Explanation, Error> {
+        require(actor, &[Role::Security], "security")?;
+        let version = match version {
+            Some(version) => version.clone(),
+            None => self.inner.db.get_plugin(plugin).await?.version,
+        };
+        let row = self.inner.db.get_plugin_version(plugin, &version).await?;
+        let facts = release::facts(&row.facts)?;
+        let bundles = self.inner.db.list_bundles(&row.digest).await?;
+        let state = State { tenant: tenant.cloned(), ..State::default() };
+        match self.judge(&facts, &row.digest, &bundles, &state) {
+            Ok(verdict) => Ok(view::Explanation {
+                allowed: true,
+                interfaces: verdict.grants.iter().collect(),
+                signers: verdict.signers.into_iter().map(|signer| signer.principal).collect(),
+                rule: Some(verdict.rule),
+                refusals: Vec::new(),
+            }),
+            Err(Error::Refused(refusals)) => Ok(view::Explanation {
+                allowed: false,
+                rule: None,
+                signers: Vec::new(),
+                interfaces: Vec::new(),
+                refusals,
+            }),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Reads the stored policy into force; an expired one denies by its own dates.
+    pub(crate) async fn load_policy(&self) -> Result<(), Error> {
+        if let Some(row) = self.inner.db.find_policy().await? {
+            let policy = self.verified_policy(&row.envelope)?;
+            self.inner.policy.store(Arc::new(policy));
+        }
+        Ok(())
+    }
+
+    fn verified_policy(&self, envelope: &[u8]) -> Result<Policy, Error> {
+        let threshold = usize::try_from(self.inner.config.policy_threshold).unwrap_or(usize::MAX);
+        bulkhead_trust::policy::verify(envelope, &self.inner.policy_roots, threshold).map_err(|error| Error::Invalid {
+            code: Code::PolicyInvalid,
+            issues: vec![Issue::new("", error.to_string())],
+        })
+    }
+
+    /// Judges every serving plugin by the policy in force. Those refused stop first, before anything is started.
+    async fn judge_again(&self) -> Result<(), Error> {
+        self.inner.releases.lock().clear();
+        let mut allowed = Vec::new();
+        let mut after = String::new();
+        loop {
+            let rows = self.inner.db.list_plugins(&after, PLUGINS_PAGE).await?;
+            let Some(last) = rows.last() else { break };
+            after = last.plugin_id.to_string();
+            for row in rows.into_iter().filter(|row| row.status.serves()) {
+                let stored = self.inner.db.get_plugin_version(&row.plugin_id, &row.version).await?;
+                let bundles = self.inner.db.list_bundles(&stored.digest).await?;
+                match self.judge(&release::facts(&stored.facts)?, &stored.digest, &bundles, &State::default()) {
+                    Ok(_) => allowed.push(row.plugin_id),
+                    Err(Error::Refused(refusals)) => self.stop_refused(&row.plugin_id, refusals).await?,
+                    Err(other) => return Err(other),
+                }
+            }
+        }
+        // What a plugin may do is part of its cells: they start anew under the new verdict.
+        for plugin in allowed {
+            let _turn = self.inner.acts.plugin(&plugin).await?;
+            self.start_everywhere(&plugin).await?;
+        }
+        Ok(())
+    }
+
+    async fn stop_refused(&self, plugin: &PluginId, refusals: Vec<bulkhead_trust::Refusal>) -> Result<(), Error> {
+        // At once, whoever acts on the plugin now; then again in turn, for what that act may have mounted.
+        self.stop_cells(plugin);
+        let _turn = self.inner.acts.plugin(plugin).await?;
+        self.stop_cells(plugin);
+        self.unmount_everywhere(plugin).await;
+        let error = Error::Refused(refusals);
+        tracing::warn!(plugin.id = %plugin, reason = %error, "the policy no longer allows a running plugin: it was stopped");
+        let act = Act::system(clock::now_micros());
+        let mut tx = self.inner.db.begin().await?;
+        tx.set_plugin_error(plugin, Some(&error.to_string()), act.at).await?;
+        tx.append_audit(&act, "policy.stop", Some(plugin), None, "{}").await?;
+        Ok(tx.commit().await?)
+    }
+
+    fn stop_cells(&self, plugin: &PluginId) {
+        for view in self.snapshot().tenants.values() {
+            if let Some(enabled) = view.plugin(plugin.as_str()) {
+                enabled.cell.kill();
+            }
+        }
+    }
+}
+
+fn view_policy(row: PolicyRow) -> view::PolicyView {
+    view::PolicyView {
+        version: row.version,
+        json: row.json,
+        installed_by: Some(row.installed_by),
+        installed_at: Some(row.installed_at),
+    }
+}
+
+fn policy_text(policy: &Policy) -> String {
+    String::from_utf8_lossy(&policy.to_json()).into_owned()
+}

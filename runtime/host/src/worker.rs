@@ -1,0 +1,4 @@
+//! Work that nobody asked for: starting what is enabled, taking up what a crash interrupted.
+
+pub(crate) mod boot;
+mod sweep;

@@ -1,0 +1,48 @@
+//! What every request shares: the host and the bounds of the HTTP face.
+//! It holds nothing of a single request.
+
+use std::sync::Arc;
+
+use bulkhead_host::Host;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::rate::Rates;
+
+/// Operations that are followed at once; each holds a connection.
+const STREAMS_MAX: usize = 64;
+
+/// Clones share it.
+pub(crate) type App = Arc<Shared>;
+
+pub(crate) struct Shared {
+    pub(crate) host: Host,
+    /// Requests at once.
+    pub(crate) requests: Semaphore,
+    /// Artifacts that are received at once.
+    pub(crate) uploads: Semaphore,
+    /// Operations that are followed at once.
+    pub(crate) streams: Arc<Semaphore>,
+    /// Requests of each administrator.
+    pub(crate) rates: Rates,
+    /// Cancelled when the server stops: streams end.
+    pub(crate) stopping: CancellationToken,
+    /// The OpenAPI document, as text.
+    pub(crate) openapi: bytes::Bytes,
+}
+
+impl Shared {
+    pub(crate) fn new(host: Host, config: &Config) -> Self {
+        let permits = |count: u32| Semaphore::new(usize::try_from(count).unwrap_or(Semaphore::MAX_PERMITS));
+        Self {
+            host,
+            requests: permits(config.limits.requests_max),
+            uploads: permits(config.limits.uploads_max),
+            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+            rates: Rates::new(config.limits.admin_requests_per_minute),
+            stopping: CancellationToken::new(),
+            openapi: crate::http::openapi::document(config.server.public_url.as_deref()).to_string().into(),
+        }
+    }
+}

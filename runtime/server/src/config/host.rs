@@ -1,0 +1,91 @@
+//! Turns the configuration into what the host takes by value, reading the keys that it names.
+
+use std::io::Read as _;
+use std::path::Path;
+
+use bulkhead_host::{DatabaseConfig, HostConfig};
+
+use super::{Config, Mode};
+use crate::error::Error;
+
+/// Largest key file in bytes.
+const KEY_FILE_BYTES_MAX: u64 = 16 * 1024;
+
+impl Config {
+    /// What the host needs. Keys must be there: `bootstrap` makes those that the configuration leaves to the host.
+    pub fn to_host_config(&self) -> Result<HostConfig, Error> {
+        Ok(HostConfig {
+            mode: match self.server.mode {
+                Mode::Production => bulkhead_host::Mode::Production,
+                Mode::Dev => bulkhead_host::Mode::Dev,
+            },
+            database: DatabaseConfig { pool_max: self.database.pool_max, ..DatabaseConfig::new(&self.database.url) },
+            data_dir: self.server.data_dir.clone(),
+            instances_max: self.engine.instances_max,
+            memory_bytes_max_total: self.engine.memory_bytes_max_total,
+            cache_dir: self.engine.cache_dir.clone(),
+            cache_key: cache_key(&self.engine.cache_key_file)?,
+            compile_worker: self.engine.compile_worker.clone(),
+            compile_jobs_max: self.engine.compile_jobs_max,
+            idle_ms: self.engine.idle_ms,
+            issuer_keys_pem: self
+                .auth
+                .issuers
+                .iter()
+                .map(|issuer| text(&issuer.public_key))
+                .collect::<Result<_, _>>()?,
+            policy_root_keys_pem: self.policy.root_keys.iter().map(|key| text(key)).collect::<Result<_, _>>()?,
+            policy_threshold: self.policy.threshold,
+            plugins_disabled: self.plugins_disabled,
+            plugins_by_default: self.plugins.by_default.clone(),
+        })
+    }
+}
+
+/// 32 bytes as they are, or as 64 hex digits.
+fn cache_key(path: &Path) -> Result<[u8; 32], Error> {
+    let bytes = read(path)?;
+    if let Ok(key) = <[u8; 32]>::try_from(bytes.as_slice()) {
+        return Ok(key);
+    }
+    let decoded =
+        data_encoding::HEXLOWER_PERMISSIVE.decode(bytes.trim_ascii()).ok().and_then(|bytes| bytes.try_into().ok());
+    decoded.ok_or_else(|| Error::Unusable { path: path.to_owned(), wanted: "a key of 32 bytes or 64 hex digits" })
+}
+
+fn text(path: &Path) -> Result<String, Error> {
+    String::from_utf8(read(path)?).map_err(|_| Error::Unusable { path: path.to_owned(), wanted: "a key in PEM" })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    let unreadable = |source| Error::Read { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)
+        .map_err(unreadable)?
+        .take(KEY_FILE_BYTES_MAX)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cache_key_is_32_bytes_raw_or_in_hex() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("k");
+        let read = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            cache_key(&path).ok()
+        };
+
+        assert_eq!(read(&[7; 32]), Some([7; 32]));
+        assert_eq!(read("07".repeat(32).as_bytes()), Some([7; 32]));
+        assert_eq!(read(format!("{}\n", "07".repeat(32)).as_bytes()), Some([7; 32]));
+        assert_eq!(read(&[7; 31]), None);
+        assert_eq!(read("zz".repeat(32).as_bytes()), None);
+        assert_eq!(read(b""), None);
+    }
+}

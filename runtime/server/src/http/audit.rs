@@ -1,0 +1,93 @@
+//! `/api/v1/audit`: what was done on this host, and the proof that nothing was changed afterwards.
+
+use axum::Json;
+use axum::extract::State;
+use axum::routing::get;
+use bulkhead_host::view;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::endpoint::{Endpoint, Who};
+use super::extract::{Admin, PageQuery, Query};
+use super::problem::Problem;
+use super::wire::{self, List, Time};
+use crate::app::App;
+
+pub(super) const ENDPOINTS: &[Endpoint] = &[
+    Endpoint::new("get", "/api/v1/audit", Who::Security, "List what was done, in order", || get(list))
+        .query(&["limit", "cursor"])
+        .answers::<List<AuditBody>>(200),
+    Endpoint::new(
+        "get",
+        "/api/v1/audit/verify",
+        Who::Security,
+        "Check that every entry follows from the ones before",
+        || get(verify),
+    )
+    .answers::<ProofBody>(200),
+];
+
+/// An entry of the audit log.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "AuditEntry")]
+struct AuditBody {
+    /// Position, from 1, without a gap.
+    sequence: u64,
+    at: Time,
+    actor: String,
+    /// For example `plugin.install`.
+    action: String,
+    plugin: Option<String>,
+    tenant: Option<String>,
+    detail: wire::Json,
+    /// `sha256:<hex>` over this entry and the hash before it.
+    hash: String,
+}
+
+impl AuditBody {
+    fn of(entry: view::AuditEntry) -> Self {
+        let named = |text: String| Some(text).filter(|text| !text.is_empty());
+        let record = entry.record;
+        Self {
+            sequence: record.sequence,
+            at: Time::of(record.at),
+            actor: record.actor,
+            action: record.action,
+            plugin: named(record.plugin),
+            tenant: named(record.tenant),
+            detail: wire::Json::of(record.detail),
+            hash: entry.hash.to_string(),
+        }
+    }
+}
+
+/// Whether the audit log is whole.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "AuditProof")]
+struct ProofBody {
+    intact: bool,
+    /// Entries that were checked.
+    entries: u64,
+    /// The first entry that does not follow.
+    first_broken: Option<u64>,
+    /// Hash of the last whole entry.
+    head: String,
+}
+
+async fn list(
+    State(app): State<App>,
+    Admin(actor): Admin,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<List<AuditBody>>, Problem> {
+    Ok(List::page(app.host.list_audit(&actor, &query.page()?).await?, AuditBody::of))
+}
+
+async fn verify(State(app): State<App>, Admin(actor): Admin) -> Result<Json<ProofBody>, Problem> {
+    let proof = app.host.verify_audit(&actor).await?;
+    Ok(Json(ProofBody {
+        intact: proof.first_broken.is_none(),
+        entries: proof.entries,
+        first_broken: proof.first_broken,
+        head: proof.head.to_string(),
+    }))
+}

@@ -1,0 +1,197 @@
+//! The OpenAPI 3.1 document, made from the table of endpoints and the types that they read and write.
+//! Plugins' own routes have documents of their own, at `/api/plugins/{id}/openapi.json`.
+
+use bulkhead_model::Code;
+use schemars::generate::SchemaSettings;
+use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::{Map, Value, json};
+
+use super::endpoint::{self, Endpoint, Who};
+use super::problem::ProblemDocument;
+
+/// The document. It is the same for every host of this version but for `public_url`.
+pub fn document(public_url: Option<&str>) -> Value {
+    let mut schemas = SchemaSettings::draft2020_12()
+        .with(|settings| settings.definitions_path = "/components/schemas".into())
+        .into_generator();
+    let problem = schemas.subschema_for::<ProblemDocument<'_>>().to_value();
+    let mut paths: Map<String, Value> = Map::new();
+    for endpoint in endpoint::all() {
+        let path = paths.entry(endpoint.path).or_insert_with(|| Value::Object(Map::new()));
+        if let Some(path) = path.as_object_mut() {
+            path.insert(endpoint.method.to_owned(), operation(endpoint, &mut schemas));
+        }
+    }
+    paths.extend(gateway());
+    let definitions = Value::Object(schemas.take_definitions(true));
+    let mut document = json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Bulkhead",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Plugins for multi-tenant software: signed WebAssembly components, each call inside its limits, each tenant apart."
+        },
+        "security": [{ "bearer": [] }],
+        "paths": paths,
+        "components": {
+            "securitySchemes": { "bearer": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT" } },
+            "responses": {
+                "Problem": { "description": "A problem; `code` says which.", "content": { "application/problem+json": { "schema": problem } } }
+            },
+            "schemas": definitions
+        }
+    });
+    if let (Some(url), Some(document)) = (public_url, document.as_object_mut()) {
+        document.insert("servers".to_owned(), json!([{ "url": url }]));
+    }
+    document
+}
+
+/// The schema of a code: every one there is.
+pub(super) fn code_schema(_: &mut SchemaGenerator) -> Schema {
+    let codes: Vec<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
+    json_schema!({ "type": "string", "enum": codes })
+}
+
+fn operation(endpoint: &Endpoint, schemas: &mut SchemaGenerator) -> Value {
+    let mut content = Value::Null;
+    if let Some(output) = endpoint.output {
+        content = json!({ "application/json": { "schema": output(schemas).to_value() } });
+    }
+    let mut answered = json!({ "description": "Done." });
+    put(&mut answered, "content", content);
+    let mut operation = json!({
+        "summary": endpoint.summary,
+        "operationId": operation_id(endpoint),
+        "tags": [tag(endpoint.path)],
+        "parameters": parameters(endpoint),
+        "responses": { endpoint.status.to_string(): answered, "default": { "$ref": "#/components/responses/Problem" } },
+    });
+    if let Some(input) = endpoint.input {
+        let schema = input(schemas).to_value();
+        put(&mut operation, "requestBody", json!({ "content": { "application/json": { "schema": schema } } }));
+    }
+    match role(endpoint.who) {
+        None => put(&mut operation, "security", json!([])),
+        Some(role) => put(&mut operation, "x-bulkhead-role", json!(role)),
+    }
+    operation
+}
+
+fn put(object: &mut Value, key: &str, value: Value) {
+    if let (Some(object), false) = (object.as_object_mut(), value.is_null()) {
+        object.insert(key.to_owned(), value);
+    }
+}
+
+const fn role(who: Who) -> Option<&'static str> {
+    match who {
+        Who::Anyone => None,
+        Who::SuperAdmin => Some("super_admin"),
+        Who::Security => Some("security"),
+        Who::TenantAdmin => Some("tenant_admin"),
+        Who::Host => Some("host"),
+    }
+}
+
+fn parameters(endpoint: &Endpoint) -> Vec<Value> {
+    let text = json!({ "type": "string" });
+    let in_path =
+        names(endpoint.path).map(|name| json!({ "name": name, "in": "path", "required": true, "schema": text }));
+    let in_query = endpoint.query.iter().map(|name| {
+        let schema = if *name == "limit" { json!({ "type": "integer", "minimum": 1 }) } else { text.clone() };
+        json!({ "name": name, "in": "query", "schema": schema })
+    });
+    in_path.chain(in_query).collect()
+}
+
+/// The names in braces.
+fn names(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+}
+
+/// For example `post_plugins_id_install`.
+fn operation_id(endpoint: &Endpoint) -> String {
+    let path = endpoint.path.trim_start_matches("/api/v1").replace(['{', '}'], "").replace(['/', '.', '-'], "_");
+    format!("{}{path}", endpoint.method)
+}
+
+fn tag(path: &str) -> &str {
+    path.trim_start_matches("/api/v1").split('/').nth(1).unwrap_or_default()
+}
+
+/// What the gateway serves below each plugin.
+fn gateway() -> Map<String, Value> {
+    let problem = json!({ "$ref": "#/components/responses/Problem" });
+    let path = |name: &str| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } });
+    let page = |summary: &str, media: &str| {
+        json!({ "get": {
+            "summary": summary,
+            "tags": ["gateway"],
+            "parameters": [path("id")],
+            "responses": { "200": { "description": "Done.", "content": { media: {} } }, "default": problem }
+        } })
+    };
+    let call = |method: &str| {
+        json!({
+            "summary": format!("Call a route of a plugin with {}", method.to_uppercase()),
+            "description": "By the route's permission. The plugin's own document names its routes.",
+            "tags": ["gateway"],
+            "parameters": [path("id"), path("path")],
+            "responses": { "2XX": { "description": "The plugin's answer." }, "default": problem }
+        })
+    };
+    let methods = ["get", "head", "post", "put", "patch", "delete"].map(|method| (method.to_owned(), call(method)));
+    Map::from_iter([
+        (
+            "/api/plugins/{id}/health".to_owned(),
+            page("Health of a plugin in the caller's tenant; 503 when unhealthy", "application/json"),
+        ),
+        (
+            "/api/plugins/{id}/ready".to_owned(),
+            page("Whether a plugin takes calls in the caller's tenant; 503 when not", "application/json"),
+        ),
+        ("/api/plugins/{id}/openapi.json".to_owned(), page("The plugin's OpenAPI document", "application/json")),
+        ("/api/plugins/{id}/metrics".to_owned(), page("The plugin's series in the caller's tenant", "text/plain")),
+        ("/api/plugins/{id}/{path}".to_owned(), Value::Object(Map::from_iter(methods))),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_reference_in_the_document_leads_somewhere() {
+        let document = document(None);
+        let text = document.to_string();
+        let references: BTreeSet<&str> =
+            text.split("\"$ref\":\"#").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+
+        assert!(references.len() > 20, "{references:?}");
+        for reference in references {
+            assert!(document.pointer(reference).is_some(), "{reference}");
+        }
+    }
+
+    #[test]
+    fn every_operation_has_an_id_of_its_own() {
+        let ids: Vec<String> = endpoint::all().map(operation_id).collect();
+        let unique: BTreeSet<&String> = ids.iter().collect();
+
+        assert_eq!(ids.len(), unique.len(), "{ids:?}");
+    }
+
+    #[test]
+    fn the_document_is_the_same_each_time_and_lists_every_code() {
+        let first = document(None).to_string();
+
+        assert_eq!(first, document(None).to_string());
+        for code in Code::ALL {
+            assert!(first.contains(&format!("\"{code}\"")), "{code}");
+        }
+        assert!(document(Some("https://p.example")).pointer("/servers/0/url").is_some());
+    }
+}

@@ -1,0 +1,120 @@
+//! `/api/v1/tenants`: tenants of the host.
+
+use axum::Json;
+use axum::extract::State;
+use axum::routing::{delete, get, post};
+use bulkhead_host::view;
+use bulkhead_model::TenantId;
+use http::StatusCode;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::body;
+use super::endpoint::{Endpoint, Who};
+use super::extract::{Admin, Named, PageQuery, Query};
+use super::problem::Problem;
+use super::wire::{Created, List, Time};
+use crate::app::App;
+
+pub(super) const ENDPOINTS: &[Endpoint] = &[
+    Endpoint::new("get", "/api/v1/tenants", Who::SuperAdmin, "List tenants", || get(list))
+        .query(&["limit", "cursor"])
+        .answers::<List<TenantBody>>(200),
+    Endpoint::new("post", "/api/v1/tenants", Who::SuperAdmin, "Create a tenant", || post(create))
+        .takes::<CreateBody>()
+        .answers::<TenantBody>(201),
+    Endpoint::new("get", "/api/v1/tenants/{id}", Who::SuperAdmin, "Show a tenant", || get(show))
+        .answers::<TenantBody>(200),
+    Endpoint::new(
+        "delete",
+        "/api/v1/tenants/{id}",
+        Who::SuperAdmin,
+        "Delete a tenant with all its plugins' data",
+        || delete(remove),
+    ),
+    Endpoint::new(
+        "post",
+        "/api/v1/tenants/{id}/suspend",
+        Who::SuperAdmin,
+        "Stop all plugins of a tenant, keeping its data",
+        || post(suspend),
+    )
+    .answers::<TenantBody>(200),
+    Endpoint::new("post", "/api/v1/tenants/{id}/resume", Who::SuperAdmin, "End a suspension", || post(resume))
+        .answers::<TenantBody>(200),
+];
+
+/// A tenant.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Tenant")]
+struct TenantBody {
+    id: TenantId,
+    /// `active` or `suspended`.
+    status: &'static str,
+    created_at: Time,
+}
+
+impl TenantBody {
+    fn of(tenant: view::Tenant) -> Self {
+        let status = if tenant.suspended { "suspended" } else { "active" };
+        Self { id: tenant.id, status, created_at: Time::of(tenant.created_at) }
+    }
+}
+
+/// The tenant to create.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "NewTenant")]
+struct CreateBody {
+    /// 1 to 63 of `a-z`, `0-9`, `-`, not beginning with `-`.
+    id: TenantId,
+}
+
+async fn list(
+    State(app): State<App>,
+    Admin(actor): Admin,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<List<TenantBody>>, Problem> {
+    Ok(List::page(app.host.list_tenants(&actor, &query.page()?).await?, TenantBody::of))
+}
+
+async fn create(
+    State(app): State<App>,
+    Admin(actor): Admin,
+    body::Json(tenant): body::Json<CreateBody>,
+) -> Result<Created<TenantBody>, Problem> {
+    Ok(Created(TenantBody::of(app.host.create_tenant(&actor, &tenant.id).await?)))
+}
+
+async fn show(
+    State(app): State<App>,
+    Admin(actor): Admin,
+    Named(id): Named<TenantId>,
+) -> Result<Json<TenantBody>, Problem> {
+    Ok(Json(TenantBody::of(app.host.get_tenant(&actor, &id).await?)))
+}
+
+async fn remove(
+    State(app): State<App>,
+    Admin(actor): Admin,
+    Named(id): Named<TenantId>,
+) -> Result<StatusCode, Problem> {
+    app.host.delete_tenant(&actor, &id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn suspend(
+    State(app): State<App>,
+    Admin(actor): Admin,
+    Named(id): Named<TenantId>,
+) -> Result<Json<TenantBody>, Problem> {
+    Ok(Json(TenantBody::of(app.host.suspend_tenant(&actor, &id).await?)))
+}
+
+async fn resume(
+    State(app): State<App>,
+    Admin(actor): Admin,
+    Named(id): Named<TenantId>,
+) -> Result<Json<TenantBody>, Problem> {
+    Ok(Json(TenantBody::of(app.host.resume_tenant(&actor, &id).await?)))
+}

@@ -1,0 +1,30 @@
+;; A filter: the value is a JSON string, and the letter LETTER is put before its closing quote. Its action
+;; traps if TRAP is 1.
+(module
+  (memory (export "memory") 4)
+  (global $next (mut i32) (i32.const 0x10000))
+  (func (export "cabi_realloc") (param i32 i32) (param $align i32) (param $size i32) (result i32)
+    (local $at i32)
+    (local.set $at (i32.and
+      (i32.add (global.get $next) (i32.sub (local.get $align) (i32.const 1)))
+      (i32.sub (i32.const 0) (local.get $align))))
+    (global.set $next (i32.add (local.get $at) (local.get $size)))
+    (local.get $at))
+  ;; Context (10 values), name, value, args.
+  (func (export "bulkhead:plugin/hooks@0.1.0#apply-filter")
+    (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32 i32) (param $value i32) (param $length i32) (param i32 i32)
+    (result i32)
+    (memory.copy (i32.const 1024) (local.get $value) (local.get $length))
+    (i32.store8 (i32.add (i32.const 1023) (local.get $length)) (i32.const LETTER))
+    (i32.store8 (i32.add (i32.const 1024) (local.get $length)) (i32.const 0x22))
+    ;; ok(some(value))
+    (i32.store8 (i32.const 16) (i32.const 0))
+    (i32.store8 (i32.const 20) (i32.const 1))
+    (i32.store (i32.const 24) (i32.const 1024))
+    (i32.store (i32.const 28) (i32.add (local.get $length) (i32.const 1)))
+    (i32.const 16))
+  (func (export "bulkhead:plugin/hooks@0.1.0#on-action")
+    (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32 i32 i32 i32) (result i32)
+    (if (i32.const TRAP) (then unreachable))
+    (i32.store8 (i32.const 16) (i32.const 0))
+    (i32.const 16)))

@@ -1,0 +1,20 @@
+//! The product as a black box: real hosts over HTTP and the `bulkhead` binary, real guests, real signatures, both
+//! database engines. One file for each path of the API or each promise; nothing here looks inside.
+
+mod audit;
+mod bad_input;
+mod cli;
+mod config;
+mod crash;
+mod engines;
+mod flips;
+mod hooks;
+mod hostile;
+mod isolation;
+mod kill;
+mod operations;
+mod plugin_pages;
+mod plugins;
+mod policy;
+mod routes;
+mod tenants;

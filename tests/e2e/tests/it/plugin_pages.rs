@@ -1,0 +1,82 @@
+//! `/api/plugins/{id}/health`, `/ready`, `/openapi.json`, `/metrics`: the host's pages below each plugin, of the
+//! caller's tenant alone.
+
+use bulkhead_model::Role;
+use bulkhead_testkit::guests::{HELLO, NOTES, ROUTES, hostile};
+use bulkhead_testkit::client::send;
+use bulkhead_testkit::TestHost;
+use insta::assert_json_snapshot;
+use reqwest::Method;
+use serde_json::json;
+
+#[tokio::test]
+async fn health_is_what_the_plugin_says_of_itself_in_this_tenant() {
+    let host = TestHost::new().tenant("acme").tenant("globex").with(HELLO).with(ROUTES).await;
+    host.user("acme", &["acme.hello.hello.greet"]).get_route("acme.hello", "/visits").await.expect(200);
+
+    let mut health = host.user("acme", &[]).get_route("acme.hello", "/health").await.expect(200).json();
+    let elsewhere = host.user("globex", &[]).get_route("acme.hello", "/health").await.expect(200).json();
+    let silent = host.user("acme", &[]).get_route("test.routes", "/health").await.expect(200).json();
+
+    assert!(health.as_object_mut().unwrap().remove("checked_at").unwrap().as_str().unwrap().ends_with('Z'));
+    assert_json_snapshot!(health, @"");
+    assert_eq!(elsewhere["details"], json!({ "visits": "0" }));
+    assert_eq!((&silent["status"], &silent["details"]), (&json!("healthy"), &json!({})));
+}
+
+#[tokio::test]
+async fn a_plugin_that_was_stopped_is_neither_healthy_nor_ready() {
+    let host = TestHost::new().tenant("acme").with(hostile("echo")).await;
+    let user = host.user("acme", &[]);
+    assert_eq!(user.get_route("hostile.echo", "/ready").await.expect(200).json(), json!({ "ready": true }));
+
+    host.admin().kill("hostile.echo").await.expect(200);
+
+    assert_eq!(user.get_route("hostile.echo", "/health").await.expect(503).json()["status"], "unhealthy");
+    assert_eq!(user.get_route("hostile.echo", "/ready").await.expect(503).json(), json!({ "ready": false }));
+    assert_eq!(host.admin().plugin("hostile.echo").await.json()["health"], "unhealthy");
+}
+
+#[tokio::test]
+async fn the_routes_are_described() {
+    let host = TestHost::new().tenant("acme").with(HELLO).await;
+
+    let document = host.user("acme", &[]).get_route("acme.hello", "/openapi.json").await.expect(200).json();
+
+    assert_json_snapshot!(document, @"");
+}
+
+#[tokio::test]
+async fn metrics_are_of_this_plugin_in_this_tenant() {
+    let host = TestHost::new().tenant("acme").tenant("globex").with(ROUTES).with(NOTES).await;
+    for _ in 0..3 {
+        host.user("globex", &[]).get_route("test.routes", "/").await.expect(200);
+    }
+    host.user("acme", &[]).get_route("test.routes", "/").await.expect(200);
+    host.user("acme", &[]).get_route("test.routes", "/trap").await;
+
+    let metrics = host.user("acme", &[]).get_route("test.routes", "/metrics").await.expect(200);
+
+    assert!(metrics.header("content-type").starts_with("text/plain"), "{:?}", metrics.headers);
+    let calls: Vec<String> = metrics.text().lines().filter(|line| line.starts_with("bulkhead_calls_total{")).map(str::to_owned).collect();
+    assert_json_snapshot!(calls, @"");
+    assert!(!metrics.text().contains("globex") && !metrics.text().contains("acme.notes"), "{}", metrics.text());
+}
+
+#[tokio::test]
+async fn any_token_of_the_tenant_may_look_and_nobody_else() {
+    let host = TestHost::new().tenant("acme").with(HELLO).await;
+    host.admin().create_tenant("globex").await.expect(201);
+
+    for page in ["/health", "/ready", "/openapi.json", "/metrics"] {
+        host.user("acme", &[]).get_route("acme.hello", page).await.expect(200);
+        assert_eq!(host.anyone().get_route("acme.hello", page).await.outcome(), (401, "unauthenticated".to_owned()), "{page}");
+        assert_eq!(host.user("globex", &[]).get_route("acme.hello", page).await.outcome(), (404, "not-found".to_owned()), "{page}");
+        host.client("root", None, &[Role::SuperAdmin], &[]).get_route("acme.hello", &format!("{page}?tenant=acme")).await.expect(200);
+        let posted = send(host.user("acme", &[]).route(Method::POST, "acme.hello", page)).await;
+        assert_eq!(posted.outcome(), (405, "method-not-allowed".to_owned()), "{page}");
+        assert_eq!(posted.header("allow"), "GET, HEAD", "{page}");
+        let head = send(host.user("acme", &[]).route(Method::HEAD, "acme.hello", page)).await.expect(200);
+        assert!(head.body.is_empty());
+    }
+}

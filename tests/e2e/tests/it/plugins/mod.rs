@@ -1,0 +1,6 @@
+//! `/api/v1/plugins` and what hangs below it.
+//! Kills have a file of their own.
+
+mod lifecycle;
+mod refusals;
+mod register;
