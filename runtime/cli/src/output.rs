@@ -36,6 +36,15 @@ impl Output {
         write_line(&mut io::stdout().lock(), text.trim_end_matches('\n'));
     }
 
+    /// Prints a line that stands out on a terminal.
+    pub(crate) fn title(self, text: &str) {
+        if io::stdout().is_terminal() {
+            self.plain(&format!("\u{1b}[1m{text}\u{1b}[0m"));
+        } else {
+            self.plain(text);
+        }
+    }
+
     /// Says something that is no result, unless `--quiet`.
     pub(crate) fn note(self, text: &str) {
         if !self.is_quiet {

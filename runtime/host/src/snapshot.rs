@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use bulkhead_database::tenant::PluginStore;
 use bulkhead_engine::Cell;
 use bulkhead_model::manifest::{HookKind, OnFailure};
 use bulkhead_model::{HookName, PluginId, TenantId};
@@ -36,6 +37,7 @@ pub(crate) struct Enabled {
     pub(crate) plugin: PluginId,
     pub(crate) release: Arc<Release>,
     pub(crate) verdict: Arc<Verdict>,
+    pub(crate) storage: Option<PluginStore>,
     pub(crate) cell: Arc<Cell>,
 }
 

@@ -62,7 +62,7 @@ impl Host {
             component: release.component.clone(),
             grants,
             limits,
-            storage,
+            storage: storage.clone(),
             configuration: Configuration {
                 json: Arc::from(row.configuration.as_str()),
                 version: row.configuration_version,
@@ -75,7 +75,7 @@ impl Host {
         if self.inner.kills.load().hit(&row.plugin_id, &row.tenant_id, verdict.core) {
             cell.kill();
         }
-        Arc::new(Enabled { plugin: row.plugin_id.clone(), release: Arc::clone(release), verdict, cell })
+        Arc::new(Enabled { plugin: row.plugin_id.clone(), release: Arc::clone(release), verdict, storage, cell })
     }
 
     /// Runs the release's migrations in a tenant, forward, each once.
@@ -103,6 +103,10 @@ impl Host {
             .change_snapshot(|snapshot| {
                 let view = snapshot.tenants.get(tenant);
                 let replaced = view.and_then(|view| view.plugin(plugin.as_str()).cloned());
+                // A stop that came while the plugin started found no cell in the snapshot to stop.
+                if self.inner.kills.load().hit(&plugin, tenant, enabled.verdict.core) {
+                    enabled.cell.kill();
+                }
                 let next =
                     view.map_or_else(|| TenantView::of(false, [Arc::clone(&enabled)]), |view| view.with(&enabled));
                 (snapshot.with_tenant(tenant, Some(next)), replaced)

@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
 use crate::client::Client;
-use crate::programs;
+use crate::{host, programs};
 
 /// Longest wait for a server to say where it listens.
 const START_MAX: Duration = Duration::from_secs(20);
@@ -152,5 +152,46 @@ impl Drop for Served {
     fn drop(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());
+    }
+}
+
+/// A folder with keys and a configuration of the test kit's, for hosts that are processes.
+pub struct Installation {
+    folder: tempfile::TempDir,
+    bulkhead: Bulkhead,
+}
+
+impl Installation {
+    /// An installation that holds no data yet.
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let config = host::config(folder.path(), false);
+        let text = format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\nmetrics_listen = \"127.0.0.1:0\"\n[database]\nurl = \"sqlite:data\"\n\
+            [policy]\nroot_keys = [\"keys/root.pub.pem\"]\n\
+            [engine]\ninstances_max = {}\ncache_dir = {:?}\ncache_key_file = \"keys/cache.key\"\n\
+            [limits]\nadmin_requests_per_minute = 1000000\n",
+            config.engine.instances_max,
+            config.engine.cache_dir,
+        );
+        std::fs::write(folder.path().join("bulkhead.toml"), text).expect("the temporary folder can be written");
+        let bulkhead = Bulkhead::at(folder.path());
+        Self { folder, bulkhead }
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Starts its host.
+    pub fn serve(&self) -> Served {
+        self.bulkhead.serve(["--config", "bulkhead.toml"])
+    }
+}
+
+impl Default for Installation {
+    fn default() -> Self {
+        Self::new()
     }
 }

@@ -107,7 +107,7 @@ impl Builder {
 
 impl IntoFuture for Builder {
     type Output = TestHost;
-    type IntoFuture = Pin<Box<dyn Future<Output = TestHost>>>;
+    type IntoFuture = Pin<Box<dyn Future<Output = TestHost> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(self.start())

@@ -8,6 +8,7 @@ mod walk;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 
 use bulkhead_server::{Config, Server};
 use clap::Args;
@@ -63,13 +64,22 @@ impl Demo {
         context.output.plain(&format!("A host runs on {url} with its data in `{}`.", folder.path.display()));
 
         let walk = Walk { stage: &stage, server: url.clone(), output: context.output };
-        let told = walk.tell(&story::scenes()).await;
+        let mut interrupted = pin!(serve::ended()?);
+        let scenes = story::scenes();
+        let told = tokio::select! {
+            told = walk.tell(&scenes) => told,
+            () = interrupted.as_mut() => Err(Error::Step {
+                what: "walk through the demo",
+                reason: "it was interrupted".to_owned(),
+                next: "run it again".to_owned(),
+            }),
+        };
         if told.is_ok() {
             context.output.plain("\nEvery answer was the story's.");
         }
         if told.is_ok() && !self.smoke {
             context.output.plain(&invitation(&stage, &url, &folder.path)?);
-            serve::ended()?.await;
+            interrupted.await;
         }
         drop(end);
         let ran = host.await.map_err(|error| Error::Step {
@@ -83,7 +93,8 @@ impl Demo {
 
     async fn bind(&self, folder: &Path) -> Result<Server, Error> {
         let mut config = Config::default_for(folder);
-        config.telemetry.log = "warn".to_owned();
+        // To a person the story tells of each refusal and failure by itself.
+        config.telemetry.log = if self.smoke { "warn" } else { "error" }.to_owned();
         bulkhead_server::start_logs(&config.telemetry).map_err(|error| serve::failed(&error))?;
         let usual = SocketAddr::from(([127, 0, 0, 1], 8080));
         // A smoke run takes a free port, so that it disturbs and is disturbed by nobody.
@@ -138,6 +149,8 @@ fn invitation(stage: &Stage, url: &Url, folder: &Path) -> Result<String, Error> 
         let path = tokens.join(format!("{name}.token"));
         file::write(&path, stage.token(actor)?.as_bytes(), PRIVATE, Existing::Replace)?;
     }
+    let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("bulkhead"));
+    let program = program.display();
     let (url, tokens) = (url.as_str().trim_end_matches('/'), tokens.display());
     Ok(format!(
         r#"
@@ -155,9 +168,9 @@ as acme-corp's application:
 and as the operator:
 
   export BULKHEAD_SERVER={url} BULKHEAD_TOKEN=$(cat {tokens}/operator.token)
-  bulkhead plugin list
-  bulkhead plugin errors acme.hostile
-  bulkhead plugin kill acme.notes --tenant globex
+  {program} plugin list
+  {program} plugin errors acme.hostile
+  {program} plugin kill acme.notes --tenant globex
 
 Ctrl-C ends it."#
     ))

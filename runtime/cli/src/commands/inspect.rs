@@ -105,7 +105,7 @@ fn text(body: &Value) -> String {
         ],
     )];
     for (heading, pointer) in [
-        ("imports that need a grant", "/imports/mediated"),
+        ("imports that the host mediates", "/imports/mediated"),
         ("imports without authority", "/imports/inert"),
         ("exports", "/exports"),
     ] {

@@ -157,5 +157,5 @@ fn an_artifact_is_described_without_trusting_its_signatures() {
     assert_eq!(body["exports"][0], "bulkhead:plugin/hooks@0.1.0");
     assert_eq!(body["imports"]["inert"][0], "bulkhead:plugin/types@0.1.0");
     assert_eq!(body["bundles"][0]["claims"], "acme.echo@1.2.0");
-    assert!(text.contains("not verified"), "{text}");
+    assert!(text.contains("NOT VERIFIED"), "{text}");
 }

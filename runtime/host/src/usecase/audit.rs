@@ -1,15 +1,12 @@
 //! The audit log: read it, prove it. Whoever acts writes it, in the transaction of the act.
 
-use bulkhead_model::{Actor, Digest, Role, audit};
+use bulkhead_model::{Actor, Role};
 
 use crate::auth::require;
 use crate::error::Error;
 use crate::host::Host;
 use crate::usecase::fleet::page_of;
 use crate::view::{self, Page, PageRequest};
-
-/// Entries that one read of the proof takes.
-const PROOF_PAGE: u32 = 1_000;
 
 impl Host {
     /// Entries in order.
@@ -30,17 +27,7 @@ impl Host {
     /// Whether every entry follows from the ones before, and the first that does not.
     pub async fn verify_audit(&self, actor: &Actor) -> Result<view::AuditProof, Error> {
         require(actor, &[Role::Security], "security")?;
-        let (mut head, mut entries): (Digest, u64) = (audit::GENESIS, 0);
-        loop {
-            let rows = self.inner.db.list_audit(entries, PROOF_PAGE).await?;
-            let Some(last) = rows.last() else {
-                return Ok(view::AuditProof { entries, first_broken: None, head });
-            };
-            let broken = audit::first_broken(head, entries, rows.iter().map(|row| (&row.record, &row.hash)));
-            if broken.is_some() {
-                return Ok(view::AuditProof { entries, first_broken: broken, head });
-            }
-            (head, entries) = (last.hash, last.record.sequence);
-        }
+        let proof = self.inner.db.verify_audit().await?;
+        Ok(view::AuditProof { entries: proof.entries, first_broken: proof.first_broken, head: proof.head })
     }
 }

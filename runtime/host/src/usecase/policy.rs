@@ -123,7 +123,18 @@ impl Host {
 
     /// Judges every serving plugin by the policy in force. Those refused stop first, before anything is started.
     async fn judge_again(&self) -> Result<(), Error> {
+        let allowed = self.stop_what_is_refused().await?;
         self.inner.releases.lock().clear();
+        // What a plugin may do is part of its cells: they start anew under the new verdict.
+        for plugin in allowed {
+            let _turn = self.inner.acts.plugin(&plugin).await?;
+            self.start_everywhere(&plugin).await?;
+        }
+        Ok(())
+    }
+
+    /// Stops every serving plugin that the policy refuses, also one that time has made expire; answers the others.
+    pub(crate) async fn stop_what_is_refused(&self) -> Result<Vec<PluginId>, Error> {
         let mut allowed = Vec::new();
         let mut after = String::new();
         loop {
@@ -140,19 +151,16 @@ impl Host {
                 }
             }
         }
-        // What a plugin may do is part of its cells: they start anew under the new verdict.
-        for plugin in allowed {
-            let _turn = self.inner.acts.plugin(&plugin).await?;
-            self.start_everywhere(&plugin).await?;
-        }
-        Ok(())
+        Ok(allowed)
     }
 
     async fn stop_refused(&self, plugin: &PluginId, refusals: Vec<bulkhead_trust::Refusal>) -> Result<(), Error> {
         // At once, whoever acts on the plugin now; then again in turn, for what that act may have mounted.
         self.stop_cells(plugin);
         let _turn = self.inner.acts.plugin(plugin).await?;
-        self.stop_cells(plugin);
+        if !self.stop_cells(plugin) {
+            return Ok(());
+        }
         self.unmount_everywhere(plugin).await;
         let error = Error::Refused(refusals);
         tracing::warn!(plugin.id = %plugin, reason = %error, "the policy no longer allows a running plugin: it was stopped");
@@ -163,12 +171,11 @@ impl Host {
         Ok(tx.commit().await?)
     }
 
-    fn stop_cells(&self, plugin: &PluginId) {
-        for view in self.snapshot().tenants.values() {
-            if let Some(enabled) = view.plugin(plugin.as_str()) {
-                enabled.cell.kill();
-            }
-        }
+    /// Stops the plugin in every tenant of this node; whether there was any.
+    fn stop_cells(&self, plugin: &PluginId) -> bool {
+        let snapshot = self.snapshot();
+        let cells = snapshot.tenants.values().filter_map(|view| view.plugin(plugin.as_str()));
+        cells.map(|enabled| enabled.cell.kill()).count() > 0
     }
 }
 

@@ -4,7 +4,7 @@ use bulkhead_database::{Act, NewRelease};
 use bulkhead_engine::Admitted;
 use bulkhead_model::{Actor, Limits, PluginStatus, Transition};
 use bulkhead_trust::admit::{Known, State};
-use bulkhead_trust::{Artifact, Bundle, Facts};
+use bulkhead_trust::{Artifact, Facts, Verdict};
 
 use crate::auth::require_super_admin;
 use crate::clock;
@@ -23,72 +23,81 @@ impl Host {
         bundles: Vec<Vec<u8>>,
     ) -> Result<(view::Plugin, bool), Error> {
         require_super_admin(actor)?;
-        let admitted = match self.admit(&artifact, &bundles).await {
+        let (admitted, verdict) = match self.admit(&artifact, &bundles).await {
             Ok(admitted) => admitted,
             Err(error) => {
                 self.record_denial(actor, &error).await?;
                 return Err(error);
             }
         };
-        let facts = Facts::of(&admitted);
-        self.try_once(&admitted, &facts, &artifact).await?;
-
         let id = &admitted.manifest.plugin.id;
         let _turn = self.inner.acts.plugin(id).await?;
-        let version = &admitted.manifest.plugin.version;
+        let is_new = self.is_new(&admitted).await?;
+        if is_new {
+            self.try_once(&admitted, &artifact).await?;
+        }
+
         let act = Act::new(actor, clock::now_micros());
         let mut tx = self.inner.db.begin().await?;
-        let created = match tx.find_plugin_version(id, version).await? {
-            Some(known) if known.digest == admitted.digest => false,
-            Some(_) => {
-                return Err(Error::Conflict(format!(
-                    "the version {version} of `{id}` is already registered with other bytes: versions are immutable"
-                )));
-            }
-            None => true,
-        };
-        tx.insert_bundles(&admitted.digest, &bundles).await?;
-        if created {
-            let claims =
-                bundles.iter().filter_map(|bundle| Bundle::parse(bundle).and_then(|bundle| bundle.claims()).ok());
-            let sequence = claims.map(|claims| claims.sequence).max();
-            tx.insert_release(
-                &NewRelease {
-                    plugin_id: id,
-                    version,
-                    digest: &admitted.digest,
-                    facts: &String::from_utf8_lossy(&facts.to_json()),
-                    sequence: sequence.unwrap_or(0),
-                    artifact: &artifact,
-                },
-                &act,
-            )
-            .await?;
+        if is_new {
+            let facts = Facts::of(&admitted).to_json();
+            let release = NewRelease {
+                plugin_id: id,
+                version: &admitted.manifest.plugin.version,
+                digest: &admitted.digest,
+                facts: &String::from_utf8_lossy(&facts),
+                sequence: verdict.sequence,
+                artifact: &artifact,
+            };
+            tx.insert_release(&release, &act).await?;
             if tx.get_plugin(id).await?.status == PluginStatus::Uninstalled {
                 tx.advance_plugin(id, Transition::Register, &act).await?;
             }
         }
+        tx.insert_bundles(&admitted.digest, &bundles).await?;
         tx.commit().await?;
-        Ok((self.view_plugin(id).await?, created))
+        Ok((self.view_plugin(id).await?, is_new))
     }
 
-    async fn admit(&self, bytes: &[u8], bundles: &[Vec<u8>]) -> Result<Artifact, Error> {
+    async fn admit(&self, bytes: &[u8], bundles: &[Vec<u8>]) -> Result<(Artifact, Verdict), Error> {
         let artifact = bulkhead_trust::artifact::read(bytes, &self.structural_limits()).map_err(Error::Refused)?;
-        let facts = Facts::of(&artifact);
         let known = self.inner.db.find_latest_release(&artifact.manifest.plugin.id).await?;
         let state = State {
             known: known.map(|row| Known { version: row.version, sequence: row.sequence, digest: row.digest }),
             ..State::default()
         };
-        self.judge(&facts, &artifact.digest, bundles, &state)?;
-        Ok(artifact)
+        let verdict = self.judge(&Facts::of(&artifact), &artifact.digest, bundles, &state)?;
+        Ok((artifact, verdict))
     }
 
-    /// Compiles in the worker and loads once: a component whose types are not the contract's fails here, not in a tenant.
-    async fn try_once(&self, artifact: &Artifact, facts: &Facts, bytes: &[u8]) -> Result<(), Error> {
-        self.inner.engine.compile(&artifact.digest, &facts.digest(), bytes).await?;
-        let component = self.inner.engine.load(Admitted::new(artifact.digest, facts.digest()))?;
-        Ok(self.inner.engine.trial(&component, Limits::DEFAULT).await?)
+    /// Whether the release is not known yet; another artifact under a known version is refused.
+    async fn is_new(&self, artifact: &Artifact) -> Result<bool, Error> {
+        let plugin = &artifact.manifest.plugin;
+        match self.inner.db.find_plugin_version(&plugin.id, &plugin.version).await? {
+            None => Ok(true),
+            Some(known) if known.digest == artifact.digest => Ok(false),
+            Some(_) => Err(Error::Conflict(format!(
+                "the version {} of `{}` is registered with other bytes: versions are immutable",
+                plugin.version, plugin.id
+            ))),
+        }
+    }
+
+    /// Compiles in the worker and loads once: a component whose types are not the contract's fails here, not in a
+    /// tenant, and leaves no compiled form behind.
+    async fn try_once(&self, artifact: &Artifact, bytes: &[u8]) -> Result<(), Error> {
+        let engine = &self.inner.engine;
+        let (digest, facts) = (artifact.digest, Facts::of(artifact).digest());
+        engine.compile(&digest, &facts, bytes).await?;
+        let tried = async {
+            let component = engine.load(Admitted::new(digest, facts))?;
+            engine.trial(&component, Limits::DEFAULT).await
+        };
+        if let Err(error) = tried.await {
+            engine.forget(&digest, &facts)?;
+            return Err(error.into());
+        }
+        Ok(())
     }
 
     async fn record_denial(&self, actor: &Actor, error: &Error) -> Result<(), Error> {

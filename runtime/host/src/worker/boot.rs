@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::host::Host;
 use crate::release::Release;
 use crate::snapshot::{Enabled, TenantView};
-use crate::worker::sweep;
+use crate::worker::{sweep, upkeep};
 
 /// Rows of one read.
 const PAGE: u32 = 1_000;
@@ -26,6 +26,7 @@ pub(crate) async fn run(host: &Host) -> Result<(), Error> {
     let later = mount_stored(host).await?;
     host.inner.booted.store(true, Ordering::Release);
     start_later(host, later);
+    upkeep::start(host);
     sweep::run(host).await
 }
 

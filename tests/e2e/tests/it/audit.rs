@@ -16,7 +16,23 @@ async fn every_act_is_in_the_chain_with_its_actor() {
     let entries = host.security().get("/api/v1/audit?limit=200").await.expect(200).json();
 
     let acts: Vec<String> = entries["items"].as_array().unwrap().iter().map(|entry| format!("{} by {}", entry["action"].as_str().unwrap(), entry["actor"].as_str().unwrap())).collect();
-    insta::assert_json_snapshot!(acts, @"");
+    insta::assert_json_snapshot!(acts, @r#"
+    [
+      "policy.install by sec",
+      "tenant.create by root",
+      "release.register by root",
+      "plugin.install by root",
+      "plugin.version by root",
+      "plugin.finish-install by bulkhead",
+      "tenant.enable by admin@acme",
+      "plugin.enable by admin@acme",
+      "tenant.start by bulkhead",
+      "plugin.refuse by root",
+      "plugin.kill by root",
+      "hook.declare by app@acme",
+      "tenant.disable by admin@acme"
+    ]
+    "#);
     let proof = host.security().get("/api/v1/audit/verify").await.expect(200).json();
     assert_eq!((&proof["first_broken"], &proof["entries"]), (&json!(null), &json!(acts.len())));
 }

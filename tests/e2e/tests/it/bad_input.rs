@@ -103,7 +103,7 @@ async fn names_in_paths_that_cannot_be() {
     let host = host().await;
     let long = "a".repeat(5_000);
 
-    for name in ["..", "%2e%2e", "%00", "%2F", "a%2Fb.c", "A.B", "acme", "acme.", ".crm", "acme..crm", "acme.crm%0d%0a", "%ff", "'%20OR%201=1", "*", &long] {
+    for name in ["..", "%2e%2e", "%00", "%2F", "a%2Fb.c", "A.B", "acme.", ".crm", "acme..crm", "acme.crm%0d%0a", "%ff", "'%20OR%201=1", "*", &long] {
         for path in ["/api/v1/plugins/NAME", "/api/v1/plugins/NAME/versions", "/api/v1/plugins/NAME/errors", "/api/v1/tenants/NAME"] {
             let path = path.replace("NAME", name);
             let head = format!("GET {path} HTTP/1.1\nauthorization: Bearer {}", host.admin().token());
@@ -198,7 +198,7 @@ async fn requests_that_are_no_http_or_lead_nowhere() {
         assert_eq!(answer.outcome(), (405, "method-not-allowed".to_owned()), "{method} {path}");
         assert_ne!(answer.header("allow"), "", "{method} {path}");
     }
-    let long_header = raw::exchange(host.address(), &format!("GET /health HTTP/1.1\nx-long: {}", "x".repeat(100_000)), b"").await;
+    let long_header = raw::exchange(host.address(), &format!("GET /health HTTP/1.1\nx-long: {}", "x".repeat(400_000)), b"").await;
     assert_eq!(long_header.status, 431);
     let lying = raw::exchange(host.address(), &format!("POST /api/v1/tenants HTTP/1.1\nauthorization: Bearer {token}\ncontent-type: application/json\ncontent-length: 5"), b"{\"id\": \"x\"}").await;
     blames_the_caller("a body longer than announced", &lying);

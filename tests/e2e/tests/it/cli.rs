@@ -1,1 +1,191 @@
-//! To come.
+//! The `bulkhead` binary from an empty folder to a call, its exit codes, and its output for programs.
+
+use std::path::Path;
+
+use bulkhead_testkit::binary::{Bulkhead, Served};
+use bulkhead_testkit::guests::HELLO;
+use bulkhead_testkit::keys::{ALICE, MALLORY};
+use bulkhead_testkit::{Client, Key, Release};
+use serde_json::json;
+
+/// A folder with `bulkhead init` in it, and its host.
+struct Stage {
+    folder: tempfile::TempDir,
+    served: Served,
+    bulkhead: Bulkhead,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let bulkhead = Bulkhead::at(folder.path()).env("BULKHEAD__SERVER__METRICS_LISTEN", "127.0.0.1:0");
+        bulkhead.run(["init"]).expect(0);
+        let served = bulkhead.serve(["--listen", "127.0.0.1:0"]);
+        let bulkhead = bulkhead.env("BULKHEAD_SERVER", served.base());
+        Self { folder, served, bulkhead }
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn token(&self, role: &str) -> String {
+        std::fs::read_to_string(self.path("tokens").join(format!("{role}.token"))).unwrap().trim().to_owned()
+    }
+
+    /// The binary with the platform admin's token.
+    fn admin(&self) -> Bulkhead {
+        self.bulkhead.clone().env("BULKHEAD_TOKEN", &self.token("super_admin"))
+    }
+
+    /// Writes a release as an author's tools do.
+    fn place(&self, name: &str, release: &Release) {
+        std::fs::write(self.path(&format!("{name}.wasm")), &release.bytes).unwrap();
+        for (number, bundle) in (1..).zip(&release.bundles) {
+            std::fs::write(self.path(&format!("{name}.{number}.sigstore.json")), bundle).unwrap();
+        }
+    }
+
+    /// Allows what one key signs.
+    fn allow(&self, key: Key) {
+        let policy = format!(
+            "version = 2\nexpires = \"2199-01-01T00:00:00Z\"\n[[principal]]\nname = \"author\"\nkeys = [\"{}\"]\n[[allow]]\nid = \"acme\"\n\
+            plugin = \"acme.*\"\nsigners = [{{ role = \"author\", of = [\"author\"], threshold = 1 }}]\ntenants = [\"*\"]\n\
+            [allow.ceiling]\ninterfaces = [\"bulkhead:plugin/sql\"]\n",
+            key.verifying()
+        );
+        std::fs::write(self.path("policy.toml"), policy).unwrap();
+        self.bulkhead.run(["policy", "install", "policy.toml", "--key", "keys/root.key.pem", "--token", &self.token("security")]).expect(0);
+    }
+
+    fn client(&self, token: &str) -> Client {
+        self.served.client(token)
+    }
+}
+
+#[tokio::test]
+async fn from_an_empty_folder_to_a_call() {
+    let stage = Stage::new();
+    let admin = stage.admin();
+    std::fs::write(stage.path("alice.key.pem"), ALICE.private_pem()).unwrap();
+    let release = HELLO.source().pack();
+    stage.place("hello-0.1.0", &release);
+
+    stage.allow(ALICE);
+    stage.bulkhead.run(["sign", "hello-0.1.0.wasm", "--key", "alice.key.pem"]).expect(0);
+    stage.bulkhead.run(["verify", "hello-0.1.0.wasm", "--policy", "policy.toml"]).expect(0);
+    let published = admin.run(["publish", "hello-0.1.0.wasm", "--json"]).expect(0).json();
+    admin.run(["plugin", "install", "acme.hello@0.1.0"]).expect(0);
+    admin.run(["tenant", "create", "globex"]).expect(0);
+    admin.run(["tenant-plugin", "enable", "acme.hello", "--tenant", "globex"]).expect(0);
+    let token = stage.bulkhead.run(["token", "issue", "--sub", "ada", "--role", "member", "--tenant", "globex", "--permission", "acme.hello.hello.greet"]).expect(0).stdout;
+
+    assert_eq!(published["id"], "acme.hello");
+    let greeting = stage.client(token.trim()).get_route("acme.hello", "/hello").await.expect(200).json();
+    assert_eq!(greeting, json!({ "message": "Hello, ada!" }));
+    let listed = admin.run(["plugin", "list", "--json"]).expect(0).json();
+    assert_eq!(listed["items"][0]["status"], "active");
+    assert_eq!(stage.served.end(), Some(0));
+}
+
+#[tokio::test]
+async fn one_command_publishes_and_installs() {
+    let stage = Stage::new();
+    stage.allow(ALICE);
+    stage.place("hello-0.1.0", &HELLO.signed_by(ALICE));
+
+    stage.admin().run(["plugin", "install", "hello-0.1.0.wasm"]).expect(0);
+
+    let shown = stage.admin().run(["plugin", "show", "acme.hello", "--json"]).expect(0).json();
+    assert_eq!(shown["status"], "installed");
+}
+
+#[tokio::test]
+async fn exit_codes_say_what_went_wrong() {
+    let stage = Stage::new();
+    let admin = stage.admin();
+    stage.place("unsigned", &HELLO.source().pack());
+    stage.place("foreign", &HELLO.signed_by(MALLORY));
+
+    admin.run(["publish", "unsigned.wasm"]).expect(3);
+    let foreign = admin.run(["plugin", "install", "foreign.wasm", "--json"]).expect(3);
+    admin.run(["plugin", "show", "acme.nothing"]).expect(4);
+    admin.run(["tenant-plugin", "enable", "acme.nothing", "--tenant", "globex"]).expect(4);
+    admin.run(["plugin", "list", "--server", "http://127.0.0.1:1"]).expect(5);
+    admin.run(["plugin", "list", "--nonsense"]).expect(2);
+    admin.run(["nonsense"]).expect(2);
+    admin.run(["publish", "missing.wasm"]).expect(4);
+    stage.bulkhead.run(["plugin", "list"]).expect(1);
+    stage.bulkhead.run(["plugin", "list", "--token", "x"]).expect(1);
+
+    assert!(format!("{}{}", foreign.stdout, foreign.stderr).contains("unknown-signer"), "{foreign:?}");
+    let listed = admin.run(["plugin", "list", "--json"]).expect(0).json();
+    assert_eq!(listed["items"], json!([]));
+}
+
+#[tokio::test]
+async fn errors_go_to_standard_error_and_say_what_to_do() {
+    let stage = Stage::new();
+
+    let refused = stage.admin().run(["publish", "missing.wasm"]).expect(4);
+    let unreachable = stage.admin().run(["tenant", "list", "--server", "http://127.0.0.1:1"]).expect(5);
+
+    for ended in [&refused, &unreachable] {
+        assert_eq!(ended.stdout, "", "{ended:?}");
+        assert!(ended.stderr.lines().count() >= 2, "no advice: {ended:?}");
+    }
+    assert!(!unreachable.stderr.contains(&stage.token("super_admin")), "the token is printed");
+}
+
+#[test]
+fn keys_and_tokens_are_for_their_owner_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let bulkhead = Bulkhead::at(folder.path());
+
+    bulkhead.run(["init"]).expect(0);
+    let again = bulkhead.run(["init"]).expect(1);
+    bulkhead.run(["key", "generate", "--out", "me"]).expect(0);
+
+    assert!(again.stderr.contains("exists"), "{again:?}");
+    let mode = |name: &str| std::fs::metadata(folder.path().join(Path::new(name))).unwrap().permissions().mode() & 0o077;
+    for name in ["keys/root.key.pem", "keys/issuer.key.pem", "keys/cache.key", "tokens/super_admin.token", "tokens/security.token", "me.key.pem"] {
+        assert_eq!(mode(name), 0, "{name}");
+    }
+}
+
+#[test]
+fn a_configuration_that_is_wrong_keeps_the_host_from_starting_and_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let bulkhead = Bulkhead::at(folder.path());
+    let check = |text: &str, wanted: &str| {
+        std::fs::write(folder.path().join("bad.toml"), text).unwrap();
+        let ended = bulkhead.run(["serve", "--config", "bad.toml"]);
+        assert!(ended.code == 1 || ended.code == 2, "{text}: {ended:?}");
+        assert!(ended.stderr.contains(wanted), "{text}: {ended:?}");
+        bulkhead.run(["config", "check", "--config", "bad.toml"]).expect(ended.code);
+    };
+
+    check("colour = 1\n", "colour");
+    check("[server]\nlisten = \"nowhere\"\n", "server.listen");
+    check("[server\n", "bad.toml");
+    check("[server]\nmode = \"dev\"\nlisten = \"0.0.0.0:0\"\n", "dev");
+    bulkhead.run(["serve", "--config", "missing.toml"]).expect(1);
+    assert!(!folder.path().join("bulkhead-data").exists(), "a host that does not start leaves data behind");
+}
+
+#[test]
+fn a_half_written_database_is_told_apart_from_an_empty_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let bulkhead = Bulkhead::at(folder.path()).env("BULKHEAD__SERVER__METRICS_LISTEN", "127.0.0.1:0");
+    bulkhead.serve(["--listen", "127.0.0.1:0", "--data-dir", "data"]).end();
+    let tables = std::fs::read_dir(folder.path().join("data")).unwrap().filter_map(|entry| Some(entry.ok()?.path()));
+    let database = tables.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "db" || extension == "sqlite")).unwrap();
+    std::fs::write(&database, b"SQLite format 3\0 and then nothing").unwrap();
+
+    let ended = bulkhead.run(["serve", "--listen", "127.0.0.1:0", "--data-dir", "data"]);
+
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.stderr.contains("database"), "{ended:?}");
+    assert_eq!(std::fs::read(&database).unwrap(), b"SQLite format 3\0 and then nothing", "the broken file is kept for whoever mends it");
+}

@@ -49,7 +49,25 @@ async fn every_problem_is_told_at_once_and_nothing_changes() {
     let refused = admin.configure("acme.notes", &json!({ "page_size": 51, "colour": "blue" })).await;
     let empty_greeting = admin.configure(HELLO_ID, &json!({ "greeting": "" })).await;
 
-    assert_json_snapshot!(refused.problem(), @"");
+    assert_json_snapshot!(refused.problem(), @r#"
+    {
+      "code": "invalid-configuration",
+      "detail": "2 problem(s)",
+      "errors": [
+        {
+          "message": "51 is greater than the maximum of 50",
+          "pointer": "/page_size"
+        },
+        {
+          "message": "Additional properties are not allowed ('colour' was unexpected)",
+          "pointer": ""
+        }
+      ],
+      "status": 422,
+      "title": "The configuration does not satisfy its schema",
+      "type": "/problems/invalid-configuration"
+    }
+    "#);
     assert_eq!(empty_greeting.problem()["errors"][0]["pointer"], "/greeting");
     assert_eq!(admin.configuration("acme.notes").await.json()["data"], json!({ "page_size": 7 }));
     assert_eq!(greeting(&host, "acme").await, "Hello, user@acme!");

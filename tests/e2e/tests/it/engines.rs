@@ -58,7 +58,36 @@ async fn the_same_walk_has_the_same_answers_on_sqlite_and_postgres() {
     let on_postgres = walk(TestHost::on_postgres()).await;
 
     assert_eq!(on_sqlite, on_postgres);
-    insta::assert_json_snapshot!(on_sqlite, @"");
+    insta::assert_json_snapshot!(on_sqlite, @r#"
+    [
+      "publish: (201, \"\")",
+      "again: (200, \"\")",
+      "publish: (201, \"\")",
+      "again: (200, \"\")",
+      "too early: (409, \"refused-transition\")",
+      "install: \"succeeded\"",
+      "enable: \"ready\"",
+      "enable: \"ready\"",
+      "enable: \"ready\"",
+      "enable: \"ready\"",
+      "apply: {\"failures\":[],\"value\":1}",
+      "call: 200",
+      "kill: {\"killed\":true,\"plugin_id\":\"hostile.echo\",\"tenant_id\":\"acme\"}",
+      "killed: \"plugin-killed\"",
+      "disable: \"disabled\"",
+      "suspend: \"suspended\"",
+      "stale: (409, \"policy-stale\")",
+      "after: \"hostile.echo\" \"0.2.0\" \"active\"; \"test.routes\" \"0.1.0\" \"active\"; ",
+      "call: 200",
+      "suspended: (404, \"not-found\")",
+      "disabled: (404, \"not-found\")",
+      "apply: 422",
+      "delete: 204",
+      "uninstall: \"succeeded\"",
+      "in the end: uninstalled",
+      "audit: 33 broken: null"
+    ]
+    "#);
 }
 
 #[tokio::test]
@@ -69,5 +98,13 @@ async fn on_postgres_a_plugin_that_needs_storage_is_told_so() {
     let answer = host.tenant_admin("acme").enable_here("acme.hello").await;
 
     assert!((400..600).contains(&answer.status) && answer.status != 500, "{}", answer.text());
-    insta::assert_json_snapshot!(answer.problem(), @"");
+    insta::assert_json_snapshot!(answer.problem(), @r#"
+    {
+      "code": "invalid-host-configuration",
+      "detail": "plugin storage needs `database.url = \"sqlite:<folder>\"`",
+      "status": 422,
+      "title": "The host's configuration is not valid",
+      "type": "/problems/invalid-host-configuration"
+    }
+    "#);
 }

@@ -1,15 +1,20 @@
 //! One flipped bit anywhere in an artifact, its bundle, or a compiled guest: refused with a reason, never run, never a
 //! crash; 400 random flips of each.
 
+use std::path::PathBuf;
+
 use bulkhead_testkit::guests::hostile;
 use bulkhead_testkit::keys::ALICE;
+use bulkhead_testkit::policies::STANDARD;
 use bulkhead_testkit::{Answer, TestHost};
 use proptest::test_runner::{RngAlgorithm, TestRng};
-use proptest::prelude::RngCore;
+use proptest::prelude::Rng as _;
 use serde_json::json;
 
 /// Flips of each kind.
 const FLIPS: usize = 400;
+/// Hosts at once where each flip costs a compilation.
+const HOSTS: usize = 4;
 
 /// The same sequence of places in every run.
 struct Flips(TestRng);
@@ -17,6 +22,13 @@ struct Flips(TestRng);
 impl Flips {
     fn new() -> Self {
         Self(TestRng::deterministic_rng(RngAlgorithm::ChaCha))
+    }
+
+    /// Another sequence.
+    fn fork(&mut self) -> Self {
+        let mut seed = [0; 32];
+        self.0.fill_bytes(&mut seed);
+        Self(TestRng::from_seed(RngAlgorithm::ChaCha, &seed))
     }
 
     fn of(&mut self, bytes: &[u8]) -> (usize, Vec<u8>) {
@@ -69,30 +81,40 @@ async fn a_bundle_with_one_flipped_bit_is_refused() {
 
 #[tokio::test]
 async fn a_compiled_guest_with_one_flipped_bit_is_never_run_but_compiled_again() {
+    let mut flips = Flips::new();
+    let hosts: Vec<_> = (0..HOSTS).map(|_| tokio::spawn(flip_compiled(flips.fork(), FLIPS / HOSTS))).collect();
+
+    for host in hosts {
+        host.await.unwrap();
+    }
+}
+
+async fn flip_compiled(mut flips: Flips, count: usize) {
+    let (host, entry) = with_compiled_guest().await;
+    let whole = std::fs::read(&entry).unwrap();
+
+    for _ in 0..count {
+        let (bit, compiled) = flips.of(&whole);
+        std::fs::write(&entry, &compiled).unwrap();
+        // A policy makes the host load everything anew, from the folder.
+        host.install_policy(STANDARD).await;
+        let answer = host.app("acme").apply("demo.value", &json!("value")).await.expect(200).json();
+        assert_eq!(answer, json!({ "value": "value", "failures": [] }), "bit {bit}");
+        assert_ne!(std::fs::read(&entry).unwrap(), compiled, "bit {bit}: the flipped file is still there");
+    }
+}
+
+/// A host with a folder of compiled guests of its own, and the one file in it.
+async fn with_compiled_guest() -> (TestHost, PathBuf) {
     let host = TestHost::new().own_cache().tenant("acme").with(hostile("echo")).await;
     host.app("acme").declare_filter("demo.value").await.expect(200);
     let entry = std::fs::read_dir(host.cache_dir()).unwrap().next().unwrap().unwrap().path();
-    let whole = std::fs::read(&entry).unwrap();
-    let mut flips = Flips::new();
-
-    for _ in 0..FLIPS {
-        let (bit, compiled) = flips.of(&whole);
-        host.admin().disable("hostile.echo").await.expect(200);
-        std::fs::write(&entry, &compiled).unwrap();
-        // Whatever is loaded next is loaded from the folder: nothing uses the plugin at this moment.
-        host.admin().enable("hostile.echo").await.expect(200);
-        let answer = host.app("acme").apply("demo.value", &json!("value")).await.expect(200).json();
-        assert_eq!(answer, json!({ "value": "value", "failures": [] }), "bit {bit}");
-        let healed = std::fs::read(&entry).unwrap();
-        assert!(healed != compiled, "bit {bit}: the flipped file is still there");
-    }
+    (host, entry)
 }
 
 #[tokio::test]
 async fn a_host_that_starts_over_a_flipped_compiled_guest_compiles_it_again() {
-    let mut host = TestHost::new().own_cache().tenant("acme").with(hostile("echo")).await;
-    host.app("acme").declare_filter("demo.value").await.expect(200);
-    let entry = std::fs::read_dir(host.cache_dir()).unwrap().next().unwrap().unwrap().path();
+    let (mut host, entry) = with_compiled_guest().await;
     let whole = std::fs::read(&entry).unwrap();
     let mut flips = Flips::new();
 
@@ -107,9 +129,7 @@ async fn a_host_that_starts_over_a_flipped_compiled_guest_compiles_it_again() {
 
 #[tokio::test]
 async fn half_a_compiled_guest_or_none_is_compiled_again() {
-    let mut host = TestHost::new().own_cache().tenant("acme").with(hostile("echo")).await;
-    host.app("acme").declare_filter("demo.value").await.expect(200);
-    let entry = std::fs::read_dir(host.cache_dir()).unwrap().next().unwrap().unwrap().path();
+    let (mut host, entry) = with_compiled_guest().await;
     let whole = std::fs::read(&entry).unwrap();
     let contents: [Option<&[u8]>; 5] = [None, Some(b""), Some(&whole[..whole.len() / 2]), Some(&whole[..whole.len() - 1]), Some(&[whole.as_slice(), b"x"].concat())];
 

@@ -106,7 +106,19 @@ async fn a_failure_is_attributed_and_the_value_before_it_goes_on() {
     let mut body = answer.json();
     assert_eq!(body["failures"][0]["trace_id"], answer.header("x-trace-id"));
     body["failures"][0].as_object_mut().unwrap().remove("trace_id");
-    assert_json_snapshot!(body, @"");
+    assert_json_snapshot!(body, @r#"
+    {
+      "failures": [
+        {
+          "code": "plugin-failed",
+          "detail": "",
+          "hook": "order.text",
+          "plugin": "acme.bb"
+        }
+      ],
+      "value": "ac"
+    }
+    "#);
 }
 
 #[tokio::test]
@@ -117,7 +129,21 @@ async fn a_hook_that_fails_closed_ends_the_chain() {
 
     let refused = by_plugin.app("acme").apply(HOOK, &json!("")).await;
 
-    assert_json_snapshot!(refused.problem(), @"");
+    assert_json_snapshot!(refused.problem(), @r#"
+    {
+      "code": "hook-closed",
+      "detail": "the hook fails closed and `acme.bb` failed",
+      "errors": [
+        {
+          "message": "acme.bb: plugin-failed",
+          "pointer": ""
+        }
+      ],
+      "status": 403,
+      "title": "A hook that fails closed failed",
+      "type": "/problems/hook-closed"
+    }
+    "#);
     assert_eq!(by_host.app("acme").apply(HOOK, &json!("")).await.outcome(), (403, "hook-closed".to_owned()));
 }
 
@@ -129,7 +155,25 @@ async fn a_payload_against_the_schema_is_refused_with_pointers() {
 
     let refused = host.app("acme").apply("order.checked", &json!({ "id": "x", "lines": ["a", 2] })).await;
 
-    assert_json_snapshot!(refused.problem(), @"");
+    assert_json_snapshot!(refused.problem(), @r#"
+    {
+      "code": "invalid-input",
+      "detail": "2 problem(s)",
+      "errors": [
+        {
+          "message": "\"x\" is not of type \"integer\"",
+          "pointer": "/id"
+        },
+        {
+          "message": "2 is not of type \"string\"",
+          "pointer": "/lines/1"
+        }
+      ],
+      "status": 422,
+      "title": "The input is not valid",
+      "type": "/problems/invalid-input"
+    }
+    "#);
     host.app("acme").apply("order.checked", &json!({ "id": 1 })).await.expect(200);
 }
 
@@ -156,7 +200,15 @@ async fn a_hook_that_nobody_declared_is_unknown() {
     app.delete(&format!("/api/v1/hooks/{HOOK}")).await.expect(204);
     let removed = app.apply(HOOK, &json!("")).await;
 
-    assert_json_snapshot!(undeclared.problem(), @"");
+    assert_json_snapshot!(undeclared.problem(), @r#"
+    {
+      "code": "unknown-hook",
+      "detail": "no filter `order.nowhere` is declared",
+      "status": 404,
+      "title": "No such hook is declared",
+      "type": "/problems/unknown-hook"
+    }
+    "#);
     assert_eq!(other_kind.outcome(), (404, "unknown-hook".to_owned()));
     assert_eq!(removed.outcome(), (404, "unknown-hook".to_owned()));
     assert_eq!(app.delete(&format!("/api/v1/hooks/{HOOK}")).await.outcome(), (404, "unknown-hook".to_owned()));

@@ -20,7 +20,7 @@ const GUESTS: [(&str, &[&str]); 11] = [
     ("recursion", &["stack-exhausted"]),
     ("host_call_flood", &["host-calls-exceeded"]),
     ("handle_flood", &["handles-exceeded", "host-calls-exceeded"]),
-    ("random_flood", &["plugin-failed"]),
+    ("random_flood", &["host-calls-exceeded"]),
     ("huge_response", &["response-too-large"]),
     ("log_flood", &[]),
     ("panic", &["plugin-failed"]),

@@ -19,7 +19,17 @@ async fn health_is_what_the_plugin_says_of_itself_in_this_tenant() {
     let silent = host.user("acme", &[]).get_route("test.routes", "/health").await.expect(200).json();
 
     assert!(health.as_object_mut().unwrap().remove("checked_at").unwrap().as_str().unwrap().ends_with('Z'));
-    assert_json_snapshot!(health, @"");
+    assert_json_snapshot!(health, @r#"
+    {
+      "details": {
+        "visits": "1"
+      },
+      "plugin_id": "acme.hello",
+      "ready": true,
+      "status": "healthy",
+      "tenant_id": "acme"
+    }
+    "#);
     assert_eq!(elsewhere["details"], json!({ "visits": "0" }));
     assert_eq!((&silent["status"], &silent["details"]), (&json!("healthy"), &json!({})));
 }
@@ -43,7 +53,42 @@ async fn the_routes_are_described() {
 
     let document = host.user("acme", &[]).get_route("acme.hello", "/openapi.json").await.expect(200).json();
 
-    assert_json_snapshot!(document, @"");
+    assert_json_snapshot!(document, @r#"
+    {
+      "info": {
+        "title": "Hello",
+        "version": "0.1.0"
+      },
+      "openapi": "3.1.0",
+      "paths": {
+        "/hello": {
+          "get": {
+            "responses": {
+              "default": {
+                "description": "the plugin's answer, or a problem"
+              }
+            },
+            "x-permission": "acme.hello.hello.greet"
+          }
+        },
+        "/visits": {
+          "get": {
+            "responses": {
+              "default": {
+                "description": "the plugin's answer, or a problem"
+              }
+            },
+            "x-permission": "acme.hello.hello.greet"
+          }
+        }
+      },
+      "servers": [
+        {
+          "url": "/api/plugins/acme.hello"
+        }
+      ]
+    }
+    "#);
 }
 
 #[tokio::test]
@@ -59,7 +104,11 @@ async fn metrics_are_of_this_plugin_in_this_tenant() {
 
     assert!(metrics.header("content-type").starts_with("text/plain"), "{:?}", metrics.headers);
     let calls: Vec<String> = metrics.text().lines().filter(|line| line.starts_with("bulkhead_calls_total{")).map(str::to_owned).collect();
-    assert_json_snapshot!(calls, @"");
+    assert_json_snapshot!(calls, @r#"
+    [
+      "bulkhead_calls_total{plugin=\"test.routes\",tenant=\"acme\"} 2"
+    ]
+    "#);
     assert!(!metrics.text().contains("globex") && !metrics.text().contains("acme.notes"), "{}", metrics.text());
 }
 

@@ -64,7 +64,21 @@ async fn only_a_newer_policy_by_a_root_key_is_installed() {
     changed["payload"] = other["payload"].clone();
     let changed = put(changed.to_string()).await;
 
-    assert_json_snapshot!(stale.problem(), @"");
+    assert_json_snapshot!(stale.problem(), @r#"
+    {
+      "code": "policy-stale",
+      "detail": "1 problem(s)",
+      "errors": [
+        {
+          "message": "the policy in force has version 1; a new one needs a higher version",
+          "pointer": "/version"
+        }
+      ],
+      "status": 409,
+      "title": "The policy is older than the one in force",
+      "type": "/problems/policy-stale"
+    }
+    "#);
     assert_json_snapshot!(foreign.problem(), @"");
     assert_eq!(changed.outcome(), foreign.outcome());
     for text in ["", "{}", "[]", "x", "{\"payload\": 1}"] {
@@ -96,7 +110,22 @@ async fn a_decision_is_explained() {
     host.install_policy(&STANDARD.replace("tenants = [\"*\"]", "tenants = [\"bank-*\"]")).await;
     let elsewhere = host.security().get("/api/v1/policy/explain?plugin=acme.hello&version=0.1.0&tenant=acme").await.expect(200).json();
 
-    assert_json_snapshot!(allowed, @"");
+    assert_json_snapshot!(allowed, @r#"
+    {
+      "allowed": true,
+      "interfaces": [
+        "bulkhead:plugin/log",
+        "bulkhead:plugin/sql",
+        "bulkhead:plugin/config",
+        "bulkhead:plugin/authz"
+      ],
+      "refusals": [],
+      "rule": "everything-by-alice",
+      "signers": [
+        "alice"
+      ]
+    }
+    "#);
     assert_eq!(elsewhere["allowed"], json!(false));
     assert!(!elsewhere["refusals"].as_array().unwrap().is_empty(), "{elsewhere}");
     assert_eq!(host.security().get("/api/v1/policy/explain?plugin=acme.nothing").await.outcome(), (404, "not-found".to_owned()));
@@ -120,6 +149,6 @@ async fn the_policy_is_for_security_alone() {
     for client in [host.admin(), host.tenant_admin("acme"), host.app("acme")] {
         assert_eq!(client.put_policy(&signed(9, STANDARD)).await.outcome(), (403, "role-required".to_owned()));
         assert_eq!(client.get("/api/v1/policy").await.outcome(), (403, "role-required".to_owned()));
-        assert_eq!(client.get("/api/v1/policy/explain?plugin=a.b").await.status, 403);
+        assert_eq!(client.get("/api/v1/policy/explain?plugin=acme.crm").await.status, 403);
     }
 }

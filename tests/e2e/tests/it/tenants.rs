@@ -16,7 +16,15 @@ async fn a_tenant_is_created_once_and_shown() {
     let again = admin.create_tenant("acme").await;
 
     assert_eq!((&created["id"], &created["status"]), (&json!("acme"), &json!("active")));
-    assert_json_snapshot!(again.problem(), @"");
+    assert_json_snapshot!(again.problem(), @r#"
+    {
+      "code": "conflict",
+      "detail": "the tenant `acme` exists",
+      "status": 409,
+      "title": "The request conflicts with what is there",
+      "type": "/problems/conflict"
+    }
+    "#);
     assert_eq!(admin.get("/api/v1/tenants/acme").await.expect(200).json(), created);
     assert_eq!(admin.get("/api/v1/tenants/globex").await.outcome(), (404, "not-found".to_owned()));
 }

@@ -103,7 +103,8 @@ fn work() -> Vec<Scene> {
                     "/api/plugins/acme.notes/notes",
                     json!({ "title": "Only for Acme", "body": "secret plans" }),
                 )
-                .answers(201),
+                .answers(201)
+                .with("/title", "Only for Acme"),
                 Step::get(Ada, "/api/plugins/acme.notes/stats").with("/notes", 1),
                 Step::get(Gus, "/api/plugins/acme.notes/stats").with("/notes", 0),
             ],

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::output::Output;
 use crate::view;
 
-/// Longest part of an answer that is shown, in characters.
+/// Longest answer that is shown as it is, in bytes.
 const SHOWN_MAX: usize = 110;
 /// How often the calm step is done while another runs.
 const MEANWHILE: usize = 20;
@@ -31,7 +31,7 @@ impl Walk<'_> {
     /// Tells every scene; stops at the first answer that is another than the story's.
     pub(super) async fn tell(&self, scenes: &[Scene]) -> Result<(), Error> {
         for (number, scene) in (1..).zip(scenes) {
-            self.output.plain(&format!("\n{number}. {}", scene.title));
+            self.output.title(&format!("\n{number}. {}", scene.title));
             for step in &scene.steps {
                 self.show(step).await?;
             }
@@ -48,12 +48,12 @@ impl Walk<'_> {
             }
         };
         let sent = described(&step.sent, self.stage);
-        self.output.plain(&format!("   {:<11} {sent}", name(step.actor)));
-        self.output.plain(&format!("   {:>11} {} {}", "->", answer.status, summary(&answer.body)));
+        self.output.plain(&format!("   {:<12} {sent}", name(step.actor)));
+        self.output.plain(&format!("   {:>12} {} {}", "->", answer.status, summary(step, &answer.body)));
         compare(step, &sent, &answer)?;
         if let Some(count) = undisturbed {
             let calm = step.meanwhile.as_ref().map(|calm| name(calm.actor)).unwrap_or_default();
-            self.output.plain(&format!("   {calm:<11} {count} calls meanwhile, each answered as before"));
+            self.output.plain(&format!("   {calm:<12} {count} calls meanwhile, each answered as before"));
         }
         Ok(())
     }
@@ -97,11 +97,14 @@ impl Walk<'_> {
     }
 }
 
-/// The last byte, one bit changed: it lies in a file of the plugin, and nothing else notices.
+/// The first letter of the manifest's description in the other case: one bit, and still a well-formed
+/// artifact, so that nothing but the signature can notice.
 fn flipped(bytes: &[u8]) -> Vec<u8> {
+    const BEFORE: &[u8] = br#""description":""#;
+    let found = bytes.windows(BEFORE.len()).position(|window| window == BEFORE);
     let mut bytes = bytes.to_vec();
-    if let Some(last) = bytes.last_mut() {
-        *last ^= 1;
+    if let Some(letter) = found.and_then(|at| bytes.get_mut(at + BEFORE.len())) {
+        *letter ^= 0x20;
     }
     bytes
 }
@@ -153,19 +156,24 @@ fn described(sent: &Sent, stage: &Stage) -> String {
     }
 }
 
-/// The part of an answer that is worth a line.
-fn summary(body: &Value) -> String {
+/// The part of an answer that is worth a line: a problem's title, a short answer as it is, of a long one
+/// what the story is about.
+fn summary(step: &Step, body: &Value) -> String {
     let code = view::field(body, "/code");
-    let text = if !code.is_empty() {
-        format!("{code}: {}", view::field(body, "/title"))
-    } else if body.pointer("/manifest").is_some() || body.pointer("/steps").is_some() {
-        let fields = ["/id", "/plugin", "/version", "/status"].map(|pointer| view::field(body, pointer));
-        fields.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" ")
-    } else {
-        body.to_string()
-    };
-    match text.char_indices().nth(SHOWN_MAX) {
-        Some((at, _)) => format!("{}...", text.get(..at).unwrap_or_default()),
-        None => text,
+    if !code.is_empty() {
+        return format!("{code}: {}", view::field(body, "/title"));
     }
+    let whole = body.to_string();
+    if whole.len() <= SHOWN_MAX {
+        return whole;
+    }
+    let told = step.fields.iter().map(|(pointer, value)| format!("{} {value}", pointer.trim_start_matches('/')));
+    let known = ["/plugin_id", "/id", "/tenant_id", "/version", "/status"].map(|pointer| view::field(body, pointer));
+    let told: Vec<String> = if step.fields.is_empty() {
+        // Ids that no person would compare say nothing here.
+        known.into_iter().filter(|text| !text.is_empty() && text.len() < 32).collect()
+    } else {
+        told.collect()
+    };
+    told.join(", ")
 }

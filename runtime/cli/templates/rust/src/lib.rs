@@ -25,7 +25,7 @@ impl Health for Greeter {
     fn check(_ctx: &Context) -> Report {
         match sql::query("SELECT count(*) FROM greetings", params![]) {
             Ok(_) => Report::healthy(),
-            Err(error) => Report::unhealthy(error),
+            Err(error) => Report::unhealthy(error.to_string()),
         }
     }
 }

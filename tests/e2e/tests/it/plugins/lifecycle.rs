@@ -255,7 +255,15 @@ async fn a_plugin_that_others_need_is_uninstalled_by_force_alone() {
       "title": "A plugin that this one needs is missing"
     }
     "#);
-    assert_json_snapshot!(held.problem(), @"");
+    assert_json_snapshot!(held.problem(), @r#"
+    {
+      "code": "conflict",
+      "detail": "these plugins need `hostile.echo`: acme.needs; uninstall them first, or force",
+      "status": 409,
+      "title": "The request conflicts with what is there",
+      "type": "/problems/conflict"
+    }
+    "#);
     admin.uninstall(ECHO, "?force=true").await.expect(200);
     assert_eq!(admin.status_of(ECHO).await, "uninstalled");
 }

@@ -46,8 +46,10 @@ async fn the_same_release_again_is_the_same_release() {
     let again = host.admin().publish(&release).await.expect(200);
 
     assert_eq!(again.json()["status"], "registered");
+    host.admin().publish(&HELLO.source().version("0.2.0").signed_by(ALICE)).await.expect(201);
+    host.admin().publish(&release).await.expect(200);
     let versions = host.admin().get("/api/v1/plugins/acme.hello/versions").await.json();
-    assert_eq!(versions["items"].as_array().unwrap().len(), 1);
+    assert_eq!(versions["items"].as_array().unwrap().len(), 2);
     assert_eq!(versions["items"][0]["registered_by"], "root");
 }
 
@@ -183,7 +185,15 @@ async fn an_upload_of_another_form_is_refused_with_what_is_wanted() {
     assert_eq!(two_artifacts.outcome(), (422, "invalid-input".to_owned()));
     assert_eq!(unknown_part.outcome(), (422, "invalid-input".to_owned()));
     assert_eq!(many_bundles.outcome(), (422, "invalid-input".to_owned()));
-    assert_json_snapshot!(json.problem(), @"");
+    assert_json_snapshot!(json.problem(), @r#"
+    {
+      "code": "unsupported-media-type",
+      "detail": "send `multipart/form-data` with the parts `artifact` and `bundle`, or `application/wasm`",
+      "status": 415,
+      "title": "The media type is not understood",
+      "type": "/problems/unsupported-media-type"
+    }
+    "#);
     assert!(host.admin().plugins().await.is_empty());
 }
 

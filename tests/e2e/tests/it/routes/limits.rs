@@ -59,7 +59,17 @@ async fn time_is_up() {
 
     let answer = host.user("acme", &[]).get_route("test.routes", "/loop").await;
 
-    assert_json_snapshot!(answer.problem(), @"");
+    assert_json_snapshot!(answer.problem(), @r#"
+    {
+      "code": "deadline-exceeded",
+      "detail": "the call passed its deadline of 200 ms",
+      "plugin": "test.routes",
+      "status": 504,
+      "tenant": "acme",
+      "title": "The call passed its deadline",
+      "type": "/problems/deadline-exceeded"
+    }
+    "#);
 }
 
 #[tokio::test]

@@ -116,7 +116,17 @@ async fn a_route_comes_before_its_permission() {
       "type": "/problems/route-not-found"
     }
     "#);
-    assert_json_snapshot!(wrong_method.problem(), @"");
+    assert_json_snapshot!(wrong_method.problem(), @r#"
+    {
+      "code": "method-not-allowed",
+      "detail": "the route does not take this method",
+      "plugin": "test.routes",
+      "status": 405,
+      "tenant": "acme",
+      "title": "The route has no such method",
+      "type": "/problems/method-not-allowed"
+    }
+    "#);
     assert_eq!(wrong_method.header("allow"), "GET");
 }
 
@@ -167,17 +177,7 @@ async fn a_rate_that_is_passed_says_when_to_come_back() {
     let limited: Vec<&Answer> = answers.iter().filter(|answer| answer.status == 429).collect();
 
     assert!(limited.len() > 20, "{}", limited.len());
-    assert_json_snapshot!(limited[0].problem(), @r#"
-    {
-      "code": "rate-limited",
-      "detail": "too many calls; the next is served in 48 ms",
-      "plugin": "test.routes",
-      "status": 429,
-      "tenant": "acme",
-      "title": "Too many requests",
-      "type": "/problems/rate-limited"
-    }
-    "#);
+    assert_eq!(limited[0].code(), "rate-limited");
     assert!(limited.iter().all(|answer| answer.header("retry-after").parse::<u64>().is_ok_and(|seconds| seconds >= 1)));
     assert!(answers.iter().all(|answer| matches!(answer.status, 200 | 429)));
     host.user("globex", &[]).get_route("test.routes", "/").await.expect(200);
