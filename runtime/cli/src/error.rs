@@ -231,9 +231,13 @@ impl Error {
                 .collect(),
             _ => Vec::new(),
         };
-        let code = self.code();
+        let (code, title) = match self {
+            // No host has said it, so the table of codes has none for it.
+            Self::Unreachable { .. } => ("unreachable", "The host does not answer"),
+            _ => (self.code().as_str(), self.code().title()),
+        };
         json!({
-            "type": format!("/problems/{code}"), "title": code.title(), "code": code.as_str(),
+            "type": format!("/problems/{code}"), "title": title, "code": code,
             "detail": self.to_string(), "errors": errors, "next": self.next(),
         })
     }

@@ -59,6 +59,10 @@ pub(crate) fn field(value: &Value, pointer: &str) -> String {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Bool(true)) => "yes".to_owned(),
         Some(Value::Bool(false)) => "no".to_owned(),
+        Some(Value::Object(fields)) => {
+            let pairs: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={}", field(value, ""))).collect();
+            pairs.join(" ")
+        }
         Some(other) => other.to_string(),
     }
 }

@@ -2,11 +2,17 @@
 //! It checks nothing by itself: `verify` asks the host to walk its chain.
 
 use clap::{Args, Subcommand};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Context;
+use crate::client::Client;
 use crate::error::Error;
 use crate::view;
+
+/// Entries of one request.
+const PAGE: &str = "100";
+/// Requests until a log that grows faster than it is read is given up on.
+const PAGES_MAX: u32 = 50;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Audit {
@@ -27,20 +33,7 @@ impl Audit {
     pub(crate) async fn run(&self, context: &Context) -> Result<(), Error> {
         let client = context.client()?;
         match self {
-            Self::Tail(tail) => {
-                let limit = tail.limit.to_string();
-                let body = client.get("/api/v1/audit", &[("limit", &limit)]).await?.body;
-                let columns = [
-                    ("at", "/at"),
-                    ("actor", "/actor"),
-                    ("action", "/action"),
-                    ("plugin", "/plugin"),
-                    ("tenant", "/tenant"),
-                    ("detail", "/detail"),
-                ];
-                context.output.result(&body, &view::list(&body, columns, "nothing was recorded"));
-                Ok(())
-            }
+            Self::Tail(tail) => tail.run(context, &client).await,
             Self::Verify => {
                 let body = client.get("/api/v1/audit/verify", &[]).await?.body;
                 if body.get("intact").and_then(Value::as_bool) == Some(true) {
@@ -58,5 +51,34 @@ impl Audit {
                 })
             }
         }
+    }
+}
+
+impl Tail {
+    /// The host lists from the first entry on; the walk over its chain says where the end is.
+    async fn run(&self, context: &Context, client: &Client) -> Result<(), Error> {
+        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
+        let proof = client.get("/api/v1/audit/verify", &[]).await?.body;
+        let entries = proof.get("entries").and_then(Value::as_u64).unwrap_or(0);
+        let mut cursor = Some(entries.saturating_sub(u64::from(self.limit)).to_string());
+        let mut items: Vec<Value> = Vec::new();
+        for _ in 0..PAGES_MAX {
+            let Some(from) = cursor else { break };
+            let page = client.get("/api/v1/audit", &[("limit", PAGE), ("cursor", &from)]).await?.body;
+            items.extend(page.get("items").and_then(Value::as_array).into_iter().flatten().cloned());
+            items.drain(..items.len().saturating_sub(limit));
+            cursor = page.get("next_cursor").and_then(Value::as_str).map(str::to_owned);
+        }
+        let columns = [
+            ("at", "/at"),
+            ("actor", "/actor"),
+            ("action", "/action"),
+            ("plugin", "/plugin"),
+            ("tenant", "/tenant"),
+            ("detail", "/detail"),
+        ];
+        let body = json!({ "items": items, "next_cursor": null });
+        context.output.result(&body, &view::list(&body, columns, "nothing was recorded"));
+        Ok(())
     }
 }

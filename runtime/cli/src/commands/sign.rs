@@ -40,7 +40,7 @@ pub(crate) struct Sign {
     /// Last moment at which the signature counts, RFC 3339 [default: a year from now]
     #[arg(long, value_name = "TIME")]
     not_after: Option<Timestamp>,
-    /// Number that grows from release to release [default: seconds since 1970]
+    /// Number that grows from release to release [default: milliseconds since 1970]
     #[arg(long, value_name = "N")]
     sequence: Option<u64>,
     /// Review: version of the policy that was looked at
@@ -127,7 +127,7 @@ pub(crate) fn release_statement(artifact: &Artifact, now: Timestamp) -> ReleaseS
         version: plugin.version.clone(),
         digest: artifact.digest,
         size_bytes: artifact.size_bytes,
-        sequence: u64::try_from(now.as_second()).unwrap_or(0),
+        sequence: u64::try_from(now.as_millisecond()).unwrap_or(0),
         issued_at: whole_second(now),
         not_after: whole_second(now.saturating_add(VALIDITY).unwrap_or(Timestamp::MAX)),
         imports_digest: artifact.imports_digest,
