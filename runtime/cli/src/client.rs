@@ -194,3 +194,33 @@ fn is_loopback(url: &Url) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(server: &str) -> Client {
+        Client::of(Url::parse(server).unwrap(), Some("token".to_owned())).unwrap()
+    }
+
+    #[test]
+    fn a_token_in_clear_beyond_this_machine_is_noticed() {
+        for here in ["http://127.0.0.1:8080", "http://localhost", "http://[::1]:1", "https://plugins.example.com"] {
+            assert!(!client(here).is_in_clear(), "{here}");
+        }
+        for beyond in ["http://10.0.0.1", "http://127.0.0.1.example.com", "http://localhost.example.com"] {
+            assert!(client(beyond).is_in_clear(), "{beyond}");
+        }
+    }
+
+    #[test]
+    fn paths_lie_below_the_servers_own_and_queries_are_escaped() {
+        let request =
+            client("https://example.com/bulkhead/").request(Method::GET, "/api/v1/plugins", &[("a", "b&c=d")]);
+
+        let request = request.build().unwrap();
+
+        assert_eq!(request.url().as_str(), "https://example.com/bulkhead/api/v1/plugins?a=b%26c%3Dd");
+        assert_eq!(request.headers()["authorization"], "Bearer token");
+    }
+}

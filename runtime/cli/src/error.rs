@@ -301,3 +301,75 @@ pub(crate) fn exit_of(code: Code) -> Exit {
         _ => Exit::Failed,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused() -> Error {
+        let refusals = vec![
+            Refusal::new(Code::Unsigned, "there is no bundle"),
+            Refusal::at(Code::ManifestMismatch, "/routes", "the component does not export `routes`"),
+            Refusal::at(Code::ManifestMismatch, "/hooks", "the component does not export `hooks`"),
+        ];
+        Error::Refused { subject: "crm-1.0.0.wasm".to_owned(), refusals }
+    }
+
+    #[test]
+    fn a_refusal_lists_every_reason_and_each_advice_once() {
+        insta::assert_snapshot!(refused().text(), @r"
+        error: `crm-1.0.0.wasm` is refused
+          unsigned: there is no bundle
+          manifest-mismatch: the component does not export `routes` (at /routes)
+          manifest-mismatch: the component does not export `hooks` (at /hooks)
+        next: Sign it with `bulkhead sign FILE --key PEM` and publish the bundle with it. Make id, version, imports and exports agree, pack again, sign again.
+        ");
+    }
+
+    #[test]
+    fn a_cause_is_told_once_after_what_failed() {
+        let error = Error::Read { path: "crm.wasm".into(), source: io::ErrorKind::NotFound.into() };
+
+        insta::assert_snapshot!(error.text(), @r"
+        error: failed to read `crm.wasm`: entity not found
+        next: check the path
+        ");
+    }
+
+    #[test]
+    fn an_invalid_document_lists_its_problems_by_pointer() {
+        let issues = vec![Issue::new("/plugin/id", "no id"), Issue::new("", "not TOML")];
+        let error = Error::Invalid { path: "plugin.toml".into(), issues, next: "correct it" };
+
+        insta::assert_snapshot!(error.text(), @r"
+        error: `plugin.toml` has 2 problems
+          /plugin/id: no id
+          not TOML
+        next: correct it
+        ");
+    }
+
+    #[test]
+    fn programs_read_the_same_reasons() {
+        let body = refused().json();
+
+        assert_eq!((body["code"].as_str(), body["errors"][1]["pointer"].as_str()), (Some("unsigned"), Some("/routes")));
+        assert!(body["next"].as_str().is_some_and(|next| next.starts_with("Sign it")));
+    }
+
+    #[test]
+    fn each_code_of_a_refusal_ends_with_3_and_each_absence_with_4() {
+        for code in Code::ALL {
+            let wanted = match code.kind() {
+                _ if code.is_refusal() => Exit::Refused,
+                Kind::NotFound => Exit::NotFound,
+                _ => Exit::Failed,
+            };
+            let body = format!(r#"{{"code": "{code}"}}"#);
+            let error = Error::Problem(Box::new(Problem::read(400, body.as_bytes())));
+
+            assert_eq!(error.exit(), wanted, "{code}");
+            assert!(error.next().starts_with(code.action()), "{code}");
+        }
+    }
+}

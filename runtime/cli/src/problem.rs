@@ -96,3 +96,52 @@ impl fmt::Display for Problem {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(status: u16, body: &str, text: &str, exit: Exit) {
+        let problem = Problem::read(status, body.as_bytes());
+        assert_eq!(problem.to_string(), text, "{body}");
+        assert_eq!(problem.exit(), exit, "{body}");
+    }
+
+    #[test]
+    fn a_problem_is_told_by_code_title_and_detail() {
+        let body = r#"{"code": "unsigned", "title": "No signature", "detail": "no bundle", "status": 403}"#;
+        check(403, body, "unsigned: No signature: no bundle", Exit::Refused);
+        check(404, r#"{"code": "not-found", "title": "None", "detail": "None"}"#, "not-found: None", Exit::NotFound);
+    }
+
+    #[test]
+    fn an_answer_that_is_no_problem_still_has_its_status() {
+        check(502, "<html>", "status 502", Exit::Failed);
+        check(404, "", "status 404", Exit::NotFound);
+        check(500, "[1]", "status 500", Exit::Failed);
+        check(500, r#"{"code": 7, "title": null}"#, "status 500", Exit::Failed);
+        check(400, r#"{"code": "from-the-future", "title": "New"}"#, "from-the-future: New", Exit::Failed);
+    }
+
+    #[test]
+    fn every_listed_problem_is_told_and_the_trace_stands_in_the_advice() {
+        let body = br#"{"code": "invalid-input", "trace_id": "abc", "errors": [
+            {"pointer": "/a", "message": "no"}, {"code": "unsigned", "detail": "x"}, {"pointer": "", "message": "all"}, 5]}"#;
+
+        let problem = Problem::read(422, body);
+
+        let pairs = [("/a", "no"), ("unsigned", "x"), ("", "all"), ("", "")];
+        assert_eq!(problem.details(), pairs.map(|(name, text)| (name.to_owned(), text.to_owned())));
+        assert!(problem.next().ends_with("(trace abc)"), "{}", problem.next());
+    }
+
+    #[test]
+    fn a_failed_operation_is_the_problem_in_it() {
+        let operation =
+            serde_json::json!({ "status": "failed", "error": { "code": "dependency-unmet", "detail": "x" } });
+
+        let problem = Problem::of_operation(&operation);
+
+        assert_eq!(problem.code(), Some(Code::DependencyUnmet));
+    }
+}

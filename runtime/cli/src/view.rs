@@ -60,7 +60,8 @@ pub(crate) fn field(value: &Value, pointer: &str) -> String {
         Some(Value::Bool(true)) => "yes".to_owned(),
         Some(Value::Bool(false)) => "no".to_owned(),
         Some(Value::Object(fields)) => {
-            let pairs: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={}", field(value, ""))).collect();
+            let pairs: Vec<String> =
+                fields.iter().map(|(name, value)| format!("{name}={}", field(value, ""))).collect();
             pairs.join(" ")
         }
         Some(other) => other.to_string(),

@@ -40,7 +40,8 @@ impl Ended {
 
     /// Standard output as JSON.
     pub fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("no JSON ({error}): {}{}", self.stdout, self.stderr))
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("no JSON ({error}): {}{}", self.stdout, self.stderr))
     }
 }
 
@@ -83,7 +84,12 @@ impl Bulkhead {
 
     fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(&self.program);
-        command.current_dir(&self.folder).args(arguments).stdin(Stdio::null()).env_remove("BULKHEAD_TOKEN").env_remove("BULKHEAD_SERVER");
+        command
+            .current_dir(&self.folder)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .env_remove("BULKHEAD_TOKEN")
+            .env_remove("BULKHEAD_SERVER");
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
@@ -171,8 +177,7 @@ impl Installation {
             [policy]\nroot_keys = [\"keys/root.pub.pem\"]\n\
             [engine]\ninstances_max = {}\ncache_dir = {:?}\ncache_key_file = \"keys/cache.key\"\n\
             [limits]\nadmin_requests_per_minute = 1000000\n",
-            config.engine.instances_max,
-            config.engine.cache_dir,
+            config.engine.instances_max, config.engine.cache_dir,
         );
         std::fs::write(folder.path().join("bulkhead.toml"), text).expect("the temporary folder can be written");
         let bulkhead = Bulkhead::at(folder.path());

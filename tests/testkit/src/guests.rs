@@ -90,7 +90,9 @@ fn hostile_source(name: &str) -> Source {
     let component = wat::parse_file(&path).unwrap_or_else(|error| panic!("`{}`: {error}", path.display()));
     let id = Guest::Hostile("").id() + &name.replace('_', "-");
     plain(
-        &format!("[plugin]\nid = \"{id}\"\nversion = \"0.1.0\"\nname = \"{name}\"\n[[hooks]]\nname = \"{HOSTILE_HOOK}\"\nkind = \"filter\"\n"),
+        &format!(
+            "[plugin]\nid = \"{id}\"\nversion = \"0.1.0\"\nname = \"{name}\"\n[[hooks]]\nname = \"{HOSTILE_HOOK}\"\nkind = \"filter\"\n"
+        ),
         component,
     )
 }
@@ -142,13 +144,22 @@ pub fn component(module_text: &str, imports: &[&str], exports: &[&str]) -> Vec<u
     let mut resolve = Resolve::new();
     resolve.push_dir(programs::root().join("wit")).expect("the project's WIT");
     let line = |verb: &str, name: &&str| format!("{verb} bulkhead:plugin/{name}@0.1.0;\n");
-    let lines: String = imports.iter().map(|name| line("import", name)).chain(exports.iter().map(|name| line("export", name))).collect();
-    let package = resolve.push_str("guest.wit", &format!("package test:guest;\nworld guest {{\n{lines}}}")).expect("a world");
+    let lines: String = imports
+        .iter()
+        .map(|name| line("import", name))
+        .chain(exports.iter().map(|name| line("export", name)))
+        .collect();
+    let package =
+        resolve.push_str("guest.wit", &format!("package test:guest;\nworld guest {{\n{lines}}}")).expect("a world");
     let world = resolve.select_world(&[package], Some("guest")).expect("the world");
     let mut module = text(module_text);
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false).expect("metadata");
     let mut encoder = ComponentEncoder::default();
-    encoder.validate(true).module(&module).and_then(|encoder| encoder.encode()).unwrap_or_else(|error| panic!("the guest's component: {error:#}"))
+    encoder
+        .validate(true)
+        .module(&module)
+        .and_then(|encoder| encoder.encode())
+        .unwrap_or_else(|error| panic!("the guest's component: {error:#}"))
 }
 
 fn manifest(text: &str) -> Manifest {

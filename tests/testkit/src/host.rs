@@ -12,8 +12,8 @@ use std::thread::JoinHandle;
 
 use bulkhead_host::Host;
 use bulkhead_model::Role;
-pub use bulkhead_server::config::{Config, Mode};
 use bulkhead_server::Server;
+pub use bulkhead_server::config::{Config, Mode};
 use tokio::sync::oneshot;
 
 use crate::client::Client;
@@ -279,8 +279,10 @@ impl Running {
         let (started, begun) = oneshot::channel();
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || serve(&config, started, stopped));
-        let (address, metrics_address, host) =
-            begun.await.expect("the server's thread answers").unwrap_or_else(|reason| panic!("the host does not start: {reason}"));
+        let (address, metrics_address, host) = begun
+            .await
+            .expect("the server's thread answers")
+            .unwrap_or_else(|reason| panic!("the host does not start: {reason}"));
         Self { address, metrics_address, host, stop: Some(stop), thread: Some(thread) }
     }
 
@@ -305,7 +307,8 @@ impl Drop for Running {
 type Begun = Result<(SocketAddr, SocketAddr, Host), String>;
 
 fn serve(config: &Config, started: oneshot::Sender<Begun>, stopped: oneshot::Receiver<()>) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build().expect("a runtime");
     runtime.block_on(async {
         match Server::bind(config).await {
             Ok(server) => {

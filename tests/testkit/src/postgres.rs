@@ -32,18 +32,23 @@ impl Cluster {
         std::fs::create_dir(&data).expect("the cluster's folder");
         if let Some((user, group)) = owner {
             for path in [folder.path(), &data] {
-                std::os::unix::fs::chown(path, Some(user), Some(group)).expect("the cluster's folder can be given away");
+                std::os::unix::fs::chown(path, Some(user), Some(group))
+                    .expect("the cluster's folder can be given away");
             }
         }
         std::fs::set_permissions(&data, Permissions::from_mode(0o700)).expect("the cluster's folder");
         let mut initdb = command("initdb", owner);
-        initdb.args(["--auth=trust", "--username=postgres", "--no-sync", "--encoding=UTF8", "--locale=C", "--pgdata"]).arg(&data);
+        initdb
+            .args(["--auth=trust", "--username=postgres", "--no-sync", "--encoding=UTF8", "--locale=C", "--pgdata"])
+            .arg(&data);
         let made = initdb.output().expect("initdb can be started");
         assert!(made.status.success(), "initdb failed: {}", String::from_utf8_lossy(&made.stderr));
 
         let mut postgres = command("postgres", owner);
         postgres.arg("-D").arg(&data).arg("-k").arg(folder.path());
-        for setting in ["listen_addresses=", "fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=64"] {
+        for setting in
+            ["listen_addresses=", "fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=64"]
+        {
             postgres.args(["-c", setting]);
         }
         let server = postgres.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("postgres can be started");

@@ -41,7 +41,8 @@ impl Source {
 
     /// The artifact.
     pub fn pack(&self) -> Release {
-        let packed = pack(&self.component, &self.manifest, &self.migrations, &self.assets, None, &StructuralLimits::default());
+        let packed =
+            pack(&self.component, &self.manifest, &self.migrations, &self.assets, None, &StructuralLimits::default());
         Release {
             id: self.manifest.plugin.id.to_string(),
             version: self.manifest.plugin.version.to_string(),

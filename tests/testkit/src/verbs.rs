@@ -20,7 +20,9 @@ impl Client {
 
     /// Registers any bytes with any bundles.
     pub async fn publish_parts<'a>(&self, artifact: &[u8], bundles: impl IntoIterator<Item = &'a [u8]>) -> Answer {
-        let part = |bytes: &[u8], media_type| Part::bytes(bytes.to_vec()).file_name("part").mime_str(media_type).expect("a media type");
+        let part = |bytes: &[u8], media_type| {
+            Part::bytes(bytes.to_vec()).file_name("part").mime_str(media_type).expect("a media type")
+        };
         let form = Form::new().part("artifact", part(artifact, "application/wasm"));
         let form = bundles.into_iter().fold(form, |form, bundle| form.part("bundle", part(bundle, "application/json")));
         send(self.request(Method::POST, "/api/v1/plugins").multipart(form)).await
@@ -108,7 +110,8 @@ impl Client {
 
     /// Stops a plugin in one tenant.
     pub async fn kill_in(&self, plugin: &str, tenant: &str) -> Answer {
-        self.post_json(&format!("/api/v1/plugins/{plugin}/kill"), &json!({ "tenant": tenant, "reason": "a test" })).await
+        self.post_json(&format!("/api/v1/plugins/{plugin}/kill"), &json!({ "tenant": tenant, "reason": "a test" }))
+            .await
     }
 
     /// Ends that stop.
@@ -199,5 +202,10 @@ impl Client {
 /// The items of a list.
 pub(crate) fn items(answer: &Answer) -> Vec<Value> {
     assert_eq!(answer.status, 200, "{}", answer.text());
-    answer.json().get("items").and_then(Value::as_array).cloned().unwrap_or_else(|| panic!("no list: {}", answer.text()))
+    answer
+        .json()
+        .get("items")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_else(|| panic!("no list: {}", answer.text()))
 }

@@ -111,6 +111,7 @@ fn what_other_tools_may_leave_out_or_write_otherwise_is_accepted() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table of cases")]
 fn an_envelope_that_was_touched_is_refused() {
     let good = wrap(&key(AUTHOR), &statement(&artifact()).to_json());
     let edited = |pointer: &str, value: Value| {

@@ -4,15 +4,15 @@
 use std::path::PathBuf;
 
 use bulkhead_trust::statement::Decision;
-use bulkhead_trust::{Artifact, ReleaseStatement, Review, StructuralLimits, artifact, bundle};
+use bulkhead_trust::{Artifact, Bundle, ReleaseStatement, Review, StructuralLimits, artifact, bundle};
 use clap::{Args, ValueEnum};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::{Context, key};
 use crate::error::Error;
-use crate::file::{self, ARTIFACT_BYTES_MAX};
-use crate::{release, view};
+use crate::release::{self, Release};
+use crate::view;
 
 /// How long a signature counts unless `--not-after` says otherwise: a year.
 const VALIDITY: SignedDuration = SignedDuration::from_hours(365 * 24);
@@ -40,7 +40,7 @@ pub(crate) struct Sign {
     /// Last moment at which the signature counts, RFC 3339 [default: a year from now]
     #[arg(long, value_name = "TIME")]
     not_after: Option<Timestamp>,
-    /// Number that grows from release to release [default: milliseconds since 1970]
+    /// Number that grows from release to release [default: that of an earlier signer, else milliseconds since 1970]
     #[arg(long, value_name = "N")]
     sequence: Option<u64>,
     /// Review: version of the policy that was looked at
@@ -66,10 +66,10 @@ enum RoleName {
 impl Sign {
     pub(crate) fn run(&self, context: &Context) -> Result<(), Error> {
         let key = key::read_private(&self.key)?;
-        let bytes = file::read(&self.file, ARTIFACT_BYTES_MAX)?;
-        let artifact = artifact::read(&bytes, &StructuralLimits::MAX)
+        let release = Release::read(&self.file)?;
+        let artifact = artifact::read(&release.bytes, &StructuralLimits::MAX)
             .map_err(|refusals| Error::Refused { subject: self.file.display().to_string(), refusals })?;
-        let statement = self.statement(&artifact, Timestamp::now())?;
+        let statement = self.statement(&artifact, sequence_of(&release, &artifact), Timestamp::now())?;
         let path = release::write_bundle(&self.file, &bundle::sign(&key, &statement))?;
         let body = json!({
             "bundle": path.display().to_string(),
@@ -97,7 +97,12 @@ impl Sign {
         Ok(())
     }
 
-    fn statement(&self, artifact: &Artifact, now: Timestamp) -> Result<ReleaseStatement, Error> {
+    fn statement(
+        &self,
+        artifact: &Artifact,
+        known_sequence: Option<u64>,
+        now: Timestamp,
+    ) -> Result<ReleaseStatement, Error> {
         let author = release_statement(artifact, now);
         let not_after = self.not_after.map_or(author.not_after, whole_second);
         if not_after <= author.issued_at {
@@ -114,9 +119,16 @@ impl Sign {
             decision,
             reason: self.reason.clone(),
         });
-        let sequence = self.sequence.unwrap_or(author.sequence);
+        let sequence = self.sequence.or(known_sequence).unwrap_or(author.sequence);
         Ok(ReleaseStatement { sequence, not_after, review, ..author })
     }
+}
+
+/// The sequence number that an earlier signer of these bytes gave: all signers of a release name the same.
+/// A false one only gets this signature refused.
+fn sequence_of(release: &Release, artifact: &Artifact) -> Option<u64> {
+    let claims = release.bundles.iter().filter_map(|bundle| Bundle::parse(&bundle.bytes).ok()?.claims().ok());
+    claims.filter(|claims| claims.digest == artifact.digest).map(|claims| claims.sequence).next()
 }
 
 /// What the author of `artifact` says when nothing else is asked for.

@@ -99,3 +99,21 @@ fn a_manifest_that_is_missing_is_not_found() {
         bench.fails(4, command);
     }
 }
+
+#[test]
+fn a_place_that_cannot_be_written_is_told_as_such() {
+    let bench = Bench::project();
+    bench.ok("pack");
+    bench.ok("key generate --out acme");
+
+    // Nobody writes there, not even root.
+    for line in [
+        "pack --out /proc/echo.wasm",
+        "key generate --out /proc/acme",
+        "init --dir /proc/host",
+        "new acme.crm --dir /proc/crm",
+    ] {
+        let stderr = bench.fails(1, line);
+        assert!(stderr.contains("failed to write `/proc/"), "{stderr}");
+    }
+}

@@ -64,6 +64,26 @@ fn a_policy_decides_by_signer_and_version() {
 }
 
 #[test]
+fn an_author_and_a_reviewer_sign_the_same_release() {
+    let bench = Bench::signed();
+    bench.ok("key generate --out anna");
+    write_policy(&bench, "*");
+    let reviewer = bench.json("key show anna.pub.pem");
+    let text = String::from_utf8(bench.read("allow.toml")).unwrap();
+    let text = text
+        .replace("threshold = 1 }]", "threshold = 1 }, { role = \"reviewer\", of = [\"anna\"], threshold = 1 }]")
+        .replace(
+            "[[allow]]",
+            &format!("[[principal]]\nname = \"anna\"\nkeys = [{}]\n[[allow]]", reviewer["policy_text"]),
+        );
+    bench.write("allow.toml", text);
+
+    assert_eq!(bench.refusal("verify echo-1.2.0.wasm --policy allow.toml"), ["threshold-not-met"]);
+    bench.ok("sign echo-1.2.0.wasm --key anna.key.pem --role reviewer --policy-version 1 --reason fine");
+    bench.ok("verify echo-1.2.0.wasm --policy allow.toml");
+}
+
+#[test]
 fn without_a_policy_nothing_is_allowed() {
     let bench = Bench::signed();
 
@@ -129,13 +149,14 @@ fn a_file_that_is_missing_or_too_large_or_a_folder_is_told_as_such() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_gets_no_signature() {
+fn a_folder_in_a_bundles_place_is_told_as_such() {
     let bench = Bench::signed();
     fs::create_dir(bench.path("echo-1.2.0.2.sigstore.json")).unwrap();
 
-    let stderr = bench.fails(1, "sign echo-1.2.0.wasm --key acme.key.pem");
-
-    assert!(stderr.contains("failed to write"), "{stderr}");
+    for command in ["sign --key acme.key.pem", "verify --key acme.pub.pem", "inspect"] {
+        let stderr = bench.fails(1, &format!("{command} echo-1.2.0.wasm"));
+        assert!(stderr.contains("`echo-1.2.0.2.sigstore.json`: is a directory"), "{stderr}");
+    }
 }
 
 #[test]

@@ -15,7 +15,12 @@ async fn every_act_is_in_the_chain_with_its_actor() {
 
     let entries = host.security().get("/api/v1/audit?limit=200").await.expect(200).json();
 
-    let acts: Vec<String> = entries["items"].as_array().unwrap().iter().map(|entry| format!("{} by {}", entry["action"].as_str().unwrap(), entry["actor"].as_str().unwrap())).collect();
+    let acts: Vec<String> = entries["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| format!("{} by {}", entry["action"].as_str().unwrap(), entry["actor"].as_str().unwrap()))
+        .collect();
     insta::assert_json_snapshot!(acts, @r#"
     [
       "policy.install by sec",

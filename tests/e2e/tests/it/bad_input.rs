@@ -43,7 +43,13 @@ async fn state(host: &TestHost) -> Vec<Value> {
     let tenants = host.admin().get("/api/v1/tenants").await.json()["items"].as_array().unwrap().len();
     let hooks = host.app("acme").get("/api/v1/hooks").await.json()["items"].as_array().unwrap().len();
     let policy = host.security().get("/api/v1/policy").await.json()["version"].clone();
-    vec![plugin, json!(tenants), json!(hooks), policy, host.user("acme", &[]).get_route("hostile.echo", "/ready").await.json()]
+    vec![
+        plugin,
+        json!(tenants),
+        json!(hooks),
+        policy,
+        host.user("acme", &[]).get_route("hostile.echo", "/ready").await.json(),
+    ]
 }
 
 #[tokio::test]
@@ -69,9 +75,13 @@ async fn bodies_that_are_not_what_they_should_be() {
 
     for (method, path, role) in JSON_PATHS {
         for body in bodies {
-            let request = client(&host, role).request(method.parse().unwrap(), path).header("content-type", "application/json");
+            let request =
+                client(&host, role).request(method.parse().unwrap(), path).header("content-type", "application/json");
             let answer = send(request.body(body.to_vec())).await;
-            blames_the_caller(&format!("{method} {path} {}", String::from_utf8_lossy(&body[..body.len().min(40)])), &answer);
+            blames_the_caller(
+                &format!("{method} {path} {}", String::from_utf8_lossy(&body[..body.len().min(40)])),
+                &answer,
+            );
         }
     }
 
@@ -84,10 +94,19 @@ async fn bodies_of_another_type_or_beyond_every_bound() {
     let before = state(&host).await;
 
     for (method, path, role) in JSON_PATHS {
-        let request = |media_type: &'static str| client(&host, role).request(method.parse::<Method>().unwrap(), path).header("content-type", media_type);
-        for media_type in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "application/xml", "json", ""] {
+        let request = |media_type: &'static str| {
+            client(&host, role).request(method.parse::<Method>().unwrap(), path).header("content-type", media_type)
+        };
+        for media_type in
+            ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "application/xml", "json", ""]
+        {
             let answer = send(request(media_type).body("{}")).await;
-            assert_eq!(answer.outcome(), (415, "unsupported-media-type".to_owned()), "{method} {path} {media_type}: {}", answer.text());
+            assert_eq!(
+                answer.outcome(),
+                (415, "unsupported-media-type".to_owned()),
+                "{method} {path} {media_type}: {}",
+                answer.text()
+            );
         }
         let huge = bulkhead_testkit::client::try_send(request("application/json").body(vec![b' '; 4 << 20])).await;
         if let Some(huge) = huge {
@@ -103,8 +122,28 @@ async fn names_in_paths_that_cannot_be() {
     let host = host().await;
     let long = "a".repeat(5_000);
 
-    for name in ["..", "%2e%2e", "%00", "%2F", "a%2Fb.c", "A.B", "acme.", ".crm", "acme..crm", "acme.crm%0d%0a", "%ff", "'%20OR%201=1", "*", &long] {
-        for path in ["/api/v1/plugins/NAME", "/api/v1/plugins/NAME/versions", "/api/v1/plugins/NAME/errors", "/api/v1/tenants/NAME"] {
+    for name in [
+        "..",
+        "%2e%2e",
+        "%00",
+        "%2F",
+        "a%2Fb.c",
+        "A.B",
+        "acme.",
+        ".crm",
+        "acme..crm",
+        "acme.crm%0d%0a",
+        "%ff",
+        "'%20OR%201=1",
+        "*",
+        &long,
+    ] {
+        for path in [
+            "/api/v1/plugins/NAME",
+            "/api/v1/plugins/NAME/versions",
+            "/api/v1/plugins/NAME/errors",
+            "/api/v1/tenants/NAME",
+        ] {
             let path = path.replace("NAME", name);
             let head = format!("GET {path} HTTP/1.1\nauthorization: Bearer {}", host.admin().token());
             let answer = raw::exchange(host.address(), &head, b"").await;
@@ -153,7 +192,10 @@ async fn tokens_that_are_none() {
         change(&mut claims);
         tokens::sign(&claims)
     };
-    let foreign = bulkhead_testkit::tokens::sign_with(bulkhead_testkit::keys::MALLORY, &tokens::claims("root", None, &[Role::SuperAdmin], &[]));
+    let foreign = bulkhead_testkit::tokens::sign_with(
+        bulkhead_testkit::keys::MALLORY,
+        &tokens::claims("root", None, &[Role::SuperAdmin], &[]),
+    );
 
     let bad = [
         String::new(),
@@ -189,16 +231,32 @@ async fn requests_that_are_no_http_or_lead_nowhere() {
     let host = host().await;
     let token = host.admin().token().to_owned();
 
-    for path in ["/", "/api", "/api/v1", "/api/v1/nothing", "/api/v2/plugins", "/.env", "/api/v1/plugins/", "//api/v1/plugins", "/health/x"] {
-        let answer = raw::exchange(host.address(), &format!("GET {path} HTTP/1.1\nauthorization: Bearer {token}"), b"").await;
+    for path in [
+        "/",
+        "/api",
+        "/api/v1",
+        "/api/v1/nothing",
+        "/api/v2/plugins",
+        "/.env",
+        "/api/v1/plugins/",
+        "//api/v1/plugins",
+        "/health/x",
+    ] {
+        let answer =
+            raw::exchange(host.address(), &format!("GET {path} HTTP/1.1\nauthorization: Bearer {token}"), b"").await;
         assert_eq!(answer.outcome(), (404, "not-found".to_owned()), "{path}");
     }
-    for (method, path) in [("PATCH", "/api/v1/plugins"), ("DELETE", "/api/v1/policy"), ("TRACE", "/health"), ("BREW", "/api/v1/tenants")] {
-        let answer = raw::exchange(host.address(), &format!("{method} {path} HTTP/1.1\nauthorization: Bearer {token}"), b"").await;
+    for (method, path) in
+        [("PATCH", "/api/v1/plugins"), ("DELETE", "/api/v1/policy"), ("TRACE", "/health"), ("BREW", "/api/v1/tenants")]
+    {
+        let answer =
+            raw::exchange(host.address(), &format!("{method} {path} HTTP/1.1\nauthorization: Bearer {token}"), b"")
+                .await;
         assert_eq!(answer.outcome(), (405, "method-not-allowed".to_owned()), "{method} {path}");
         assert_ne!(answer.header("allow"), "", "{method} {path}");
     }
-    let long_header = raw::exchange(host.address(), &format!("GET /health HTTP/1.1\nx-long: {}", "x".repeat(400_000)), b"").await;
+    let long_header =
+        raw::exchange(host.address(), &format!("GET /health HTTP/1.1\nx-long: {}", "x".repeat(400_000)), b"").await;
     assert_eq!(long_header.status, 431);
     let lying = raw::exchange(host.address(), &format!("POST /api/v1/tenants HTTP/1.1\nauthorization: Bearer {token}\ncontent-type: application/json\ncontent-length: 5"), b"{\"id\": \"x\"}").await;
     blames_the_caller("a body longer than announced", &lying);

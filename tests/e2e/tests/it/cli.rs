@@ -55,7 +55,9 @@ impl Stage {
             key.verifying()
         );
         std::fs::write(self.path("policy.toml"), policy).unwrap();
-        self.bulkhead.run(["policy", "install", "policy.toml", "--key", "keys/root.key.pem", "--token", &self.token("security")]).expect(0);
+        self.bulkhead
+            .run(["policy", "install", "policy.toml", "--key", "keys/root.key.pem", "--token", &self.token("security")])
+            .expect(0);
     }
 
     fn client(&self, token: &str) -> Client {
@@ -78,7 +80,22 @@ async fn from_an_empty_folder_to_a_call() {
     admin.run(["plugin", "install", "acme.hello@0.1.0"]).expect(0);
     admin.run(["tenant", "create", "globex"]).expect(0);
     admin.run(["tenant-plugin", "enable", "acme.hello", "--tenant", "globex"]).expect(0);
-    let token = stage.bulkhead.run(["token", "issue", "--sub", "ada", "--role", "member", "--tenant", "globex", "--permission", "acme.hello.hello.greet"]).expect(0).stdout;
+    let token = stage
+        .bulkhead
+        .run([
+            "token",
+            "issue",
+            "--sub",
+            "ada",
+            "--role",
+            "member",
+            "--tenant",
+            "globex",
+            "--permission",
+            "acme.hello.hello.greet",
+        ])
+        .expect(0)
+        .stdout;
 
     assert_eq!(published["id"], "acme.hello");
     let greeting = stage.client(token.trim()).get_route("acme.hello", "/hello").await.expect(200).json();
@@ -148,8 +165,16 @@ fn keys_and_tokens_are_for_their_owner_alone() {
     bulkhead.run(["key", "generate", "--out", "me"]).expect(0);
 
     assert!(again.stderr.contains("exists"), "{again:?}");
-    let mode = |name: &str| std::fs::metadata(folder.path().join(Path::new(name))).unwrap().permissions().mode() & 0o077;
-    for name in ["keys/root.key.pem", "keys/issuer.key.pem", "keys/cache.key", "tokens/super_admin.token", "tokens/security.token", "me.key.pem"] {
+    let mode =
+        |name: &str| std::fs::metadata(folder.path().join(Path::new(name))).unwrap().permissions().mode() & 0o077;
+    for name in [
+        "keys/root.key.pem",
+        "keys/issuer.key.pem",
+        "keys/cache.key",
+        "tokens/super_admin.token",
+        "tokens/security.token",
+        "me.key.pem",
+    ] {
         assert_eq!(mode(name), 0, "{name}");
     }
 }
@@ -180,12 +205,19 @@ fn a_half_written_database_is_told_apart_from_an_empty_one() {
     let bulkhead = Bulkhead::at(folder.path()).env("BULKHEAD__SERVER__METRICS_LISTEN", "127.0.0.1:0");
     bulkhead.serve(["--listen", "127.0.0.1:0", "--data-dir", "data"]).end();
     let tables = std::fs::read_dir(folder.path().join("data")).unwrap().filter_map(|entry| Some(entry.ok()?.path()));
-    let database = tables.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "db" || extension == "sqlite")).unwrap();
+    let database = tables
+        .into_iter()
+        .find(|path| path.extension().is_some_and(|extension| extension == "db" || extension == "sqlite"))
+        .unwrap();
     std::fs::write(&database, b"SQLite format 3\0 and then nothing").unwrap();
 
     let ended = bulkhead.run(["serve", "--listen", "127.0.0.1:0", "--data-dir", "data"]);
 
     assert_eq!(ended.code, 1, "{ended:?}");
     assert!(ended.stderr.contains("database"), "{ended:?}");
-    assert_eq!(std::fs::read(&database).unwrap(), b"SQLite format 3\0 and then nothing", "the broken file is kept for whoever mends it");
+    assert_eq!(
+        std::fs::read(&database).unwrap(),
+        b"SQLite format 3\0 and then nothing",
+        "the broken file is kept for whoever mends it"
+    );
 }

@@ -1,8 +1,8 @@
 //! `/api/v1/tenant/plugins/{id}/config`: checked as a whole, defaults filled in, kept, and seen by the plugin.
 
-use bulkhead_testkit::guests::{HELLO, NOTES, hostile};
 use bulkhead_testkit::TestHost;
 use bulkhead_testkit::client::send;
+use bulkhead_testkit::guests::{HELLO, NOTES, hostile};
 use insta::assert_json_snapshot;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 const HELLO_ID: &str = "acme.hello";
 
 async fn greeting(host: &TestHost, tenant: &str) -> Value {
-    host.user(tenant, &["acme.hello.hello.greet"]).get_route(HELLO_ID, "/hello").await.expect(200).json()["message"].clone()
+    host.user(tenant, &["acme.hello.hello.greet"]).get_route(HELLO_ID, "/hello").await.expect(200).json()["message"]
+        .clone()
 }
 
 #[tokio::test]
@@ -78,13 +79,18 @@ async fn what_is_no_configuration_is_refused() {
     let host = TestHost::new().tenant("acme").with(HELLO).with(hostile("echo")).await;
     let admin = host.tenant_admin("acme");
     let put = async |body: &'static str| {
-        let request = admin.request(Method::PUT, "/api/v1/tenant/plugins/acme.hello/config").header("content-type", "application/json");
+        let request = admin
+            .request(Method::PUT, "/api/v1/tenant/plugins/acme.hello/config")
+            .header("content-type", "application/json");
         send(request.body(body)).await.outcome()
     };
 
     for body in ["[]", "1", "\"x\"", "null", "{", "{\"greeting\": \"a\"} x"] {
         let (status, code) = put(body).await;
-        assert!(status == 422 && ["invalid-configuration", "invalid-input"].contains(&code.as_str()), "{body}: {status} {code}");
+        assert!(
+            status == 422 && ["invalid-configuration", "invalid-input"].contains(&code.as_str()),
+            "{body}: {status} {code}"
+        );
     }
     let takes_none = admin.configure("hostile.echo", &json!({ "a": 1 })).await;
     assert_eq!(takes_none.outcome(), (422, "invalid-configuration".to_owned()));
@@ -103,9 +109,18 @@ async fn every_version_is_kept_newest_first() {
 
     let history = admin.get("/api/v1/tenant/plugins/acme.hello/config/history").await.expect(200).json();
 
-    let kept: Vec<_> = history["items"].as_array().unwrap().iter().map(|item| (item["revision"].clone(), item["data"]["greeting"].clone(), item["changed_by"].clone())).collect();
+    let kept: Vec<_> = history["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| (item["revision"].clone(), item["data"]["greeting"].clone(), item["changed_by"].clone()))
+        .collect();
     assert_eq!(
         kept,
-        [(json!(3), json!("Ahoj"), json!("admin@acme")), (json!(2), json!("Hej"), json!("admin@acme")), (json!(1), json!("Ciao"), json!("admin@acme"))]
+        [
+            (json!(3), json!("Ahoj"), json!("admin@acme")),
+            (json!(2), json!("Hej"), json!("admin@acme")),
+            (json!(1), json!("Ciao"), json!("admin@acme"))
+        ]
     );
 }

@@ -33,11 +33,22 @@ async fn walk(builder: Builder) -> Vec<String> {
     admin.revive_in("hostile.echo", "acme").await.expect(200);
     note("disable", host.tenant_admin("globex").disable_here("test.routes").await.json()["status"].to_string());
     note("suspend", admin.post("/api/v1/tenants/globex/suspend").await.json()["status"].to_string());
-    note("stale", format!("{:?}", host.security().put_policy(&policies::signed(1, policies::STANDARD)).await.outcome()));
+    note(
+        "stale",
+        format!("{:?}", host.security().put_policy(&policies::signed(1, policies::STANDARD)).await.outcome()),
+    );
 
     let host = host.restart().await;
     let admin = host.admin();
-    note("after", admin.plugins().await.iter().map(|plugin| format!("{} {} {}; ", plugin["id"], plugin["version"], plugin["status"])).collect());
+    note(
+        "after",
+        admin
+            .plugins()
+            .await
+            .iter()
+            .map(|plugin| format!("{} {} {}; ", plugin["id"], plugin["version"], plugin["status"]))
+            .collect(),
+    );
     note("call", host.user("acme", &[]).get_route("test.routes", "/").await.status.to_string());
     note("suspended", format!("{:?}", host.user("globex", &[]).get_route("test.routes", "/").await.outcome()));
     admin.post("/api/v1/tenants/globex/resume").await.expect(200);

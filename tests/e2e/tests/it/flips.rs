@@ -7,8 +7,8 @@ use bulkhead_testkit::guests::hostile;
 use bulkhead_testkit::keys::ALICE;
 use bulkhead_testkit::policies::STANDARD;
 use bulkhead_testkit::{Answer, TestHost};
-use proptest::test_runner::{RngAlgorithm, TestRng};
 use proptest::prelude::Rng as _;
+use proptest::test_runner::{RngAlgorithm, TestRng};
 use serde_json::json;
 
 /// Flips of each kind.
@@ -131,7 +131,13 @@ async fn a_host_that_starts_over_a_flipped_compiled_guest_compiles_it_again() {
 async fn half_a_compiled_guest_or_none_is_compiled_again() {
     let (mut host, entry) = with_compiled_guest().await;
     let whole = std::fs::read(&entry).unwrap();
-    let contents: [Option<&[u8]>; 5] = [None, Some(b""), Some(&whole[..whole.len() / 2]), Some(&whole[..whole.len() - 1]), Some(&[whole.as_slice(), b"x"].concat())];
+    let contents: [Option<&[u8]>; 5] = [
+        None,
+        Some(b""),
+        Some(&whole[..whole.len() / 2]),
+        Some(&whole[..whole.len() - 1]),
+        Some(&[whole.as_slice(), b"x"].concat()),
+    ];
 
     for content in contents {
         host = host

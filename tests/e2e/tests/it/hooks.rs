@@ -2,9 +2,9 @@
 
 use bulkhead_model::Role;
 use bulkhead_model::manifest::OnFailure;
+use bulkhead_testkit::client::send;
 use bulkhead_testkit::guests::{self, HELLO, ROUTES, hostile};
 use bulkhead_testkit::keys::ALICE;
-use bulkhead_testkit::client::send;
 use bulkhead_testkit::{Release, Source, TestHost};
 use insta::assert_json_snapshot;
 use reqwest::Method;
@@ -27,7 +27,9 @@ fn action(id: &str, traps: bool) -> Source {
 }
 
 fn of_module(id: &str, hook: &str, kind: &str, module: &str) -> Source {
-    let text = format!("[plugin]\nid = \"{id}\"\nversion = \"0.1.0\"\nname = \"x\"\n[[hooks]]\nname = \"{hook}\"\nkind = \"{kind}\"\n");
+    let text = format!(
+        "[plugin]\nid = \"{id}\"\nversion = \"0.1.0\"\nname = \"x\"\n[[hooks]]\nname = \"{hook}\"\nkind = \"{kind}\"\n"
+    );
     guests::plain(&text, guests::component(module, &[], &["hooks"]))
 }
 
@@ -39,7 +41,9 @@ fn failing(id: &str, guest: &'static str, on_failure: OnFailure) -> Source {
 }
 
 async fn host_with(releases: impl IntoIterator<Item = Source>) -> TestHost {
-    let builder = releases.into_iter().fold(TestHost::new().tenant("acme"), |builder, source| builder.with_release(source.signed_by(ALICE)));
+    let builder = releases
+        .into_iter()
+        .fold(TestHost::new().tenant("acme"), |builder, source| builder.with_release(source.signed_by(ALICE)));
     let host = builder.await;
     host.app("acme").declare_filter(HOOK).await.expect(200);
     host
@@ -90,7 +94,8 @@ async fn a_chain_runs_by_priority_then_load_order_then_id() {
     ])
     .await;
 
-    let value = async |host: &TestHost| host.app("acme").apply(HOOK, &json!("")).await.expect(200).json()["value"].clone();
+    let value =
+        async |host: &TestHost| host.app("acme").apply(HOOK, &json!("")).await.expect(200).json()["value"].clone();
 
     assert_eq!(value(&host).await, "abcdef");
     let host = host.restart().await;
@@ -99,7 +104,8 @@ async fn a_chain_runs_by_priority_then_load_order_then_id() {
 
 #[tokio::test]
 async fn a_failure_is_attributed_and_the_value_before_it_goes_on() {
-    let host = host_with([append("acme.aa", 'a'), failing("acme.bb", "panic", OnFailure::Open), append("acme.cc", 'c')]).await;
+    let host =
+        host_with([append("acme.aa", 'a'), failing("acme.bb", "panic", OnFailure::Open), append("acme.cc", 'c')]).await;
 
     let answer = host.app("acme").apply(HOOK, &json!("")).await.expect(200);
 
@@ -180,14 +186,20 @@ async fn a_payload_against_the_schema_is_refused_with_pointers() {
 #[tokio::test]
 async fn an_answer_against_the_schema_counts_as_a_failure() {
     let host = host_with([append("acme.aa", 'a')]).await;
-    host.app("acme").declare(HOOK, &json!({ "kind": "filter", "schema": { "type": "string", "maxLength": 3 } })).await.expect(200);
+    host.app("acme")
+        .declare(HOOK, &json!({ "kind": "filter", "schema": { "type": "string", "maxLength": 3 } }))
+        .await
+        .expect(200);
 
     let short = host.app("acme").apply(HOOK, &json!("xy")).await.expect(200).json();
     let long = host.app("acme").apply(HOOK, &json!("xyz")).await.expect(200).json();
 
     assert_eq!((&short["value"], &short["failures"]), (&json!("xya"), &json!([])));
     assert_eq!(long["value"], "xyz");
-    assert_eq!((&long["failures"][0]["plugin"], &long["failures"][0]["code"]), (&json!("acme.aa"), &json!("invalid-input")));
+    assert_eq!(
+        (&long["failures"][0]["plugin"], &long["failures"][0]["code"]),
+        (&json!("acme.aa"), &json!("invalid-input"))
+    );
 }
 
 #[tokio::test]
@@ -225,7 +237,8 @@ async fn actions_are_told_and_failures_listed() {
     let told = host.app("acme").dispatch("order.done", &json!([1, "two"])).await.expect(200).json();
     let refused = host.app("acme").dispatch("order.done", &json!([1, 2, 3])).await;
 
-    let failures: Vec<_> = told["failures"].as_array().unwrap().iter().map(|failure| (&failure["plugin"], &failure["code"])).collect();
+    let failures: Vec<_> =
+        told["failures"].as_array().unwrap().iter().map(|failure| (&failure["plugin"], &failure["code"])).collect();
     assert_eq!(failures, [(&json!("acme.bb"), &json!("plugin-failed"))]);
     assert_eq!(refused.outcome(), (422, "invalid-input".to_owned()));
 }
@@ -251,19 +264,29 @@ async fn a_deadline_stops_a_filter_that_runs() {
 async fn declarations_are_listed_kept_and_for_the_host_application_alone() {
     let host = TestHost::new().tenant("acme").await;
     let schema = json!({ "type": "string" });
-    let declared = host.app("acme").declare(HOOK, &json!({ "kind": "filter", "schema": schema, "on_failure": "closed" })).await.expect(200);
+    let declared = host
+        .app("acme")
+        .declare(HOOK, &json!({ "kind": "filter", "schema": schema, "on_failure": "closed" }))
+        .await
+        .expect(200);
     host.app("acme").declare("order.done", &json!({ "kind": "action" })).await.expect(200);
 
     let host = host.restart().await;
 
-    assert_eq!(declared.json(), json!({ "name": HOOK, "kind": "filter", "schema": schema, "on_failure": "closed", "declared_by": "host" }));
+    assert_eq!(
+        declared.json(),
+        json!({ "name": HOOK, "kind": "filter", "schema": schema, "on_failure": "closed", "declared_by": "host" })
+    );
     let listed = host.app("acme").get("/api/v1/hooks").await.expect(200).json();
     let names: Vec<&Value> = listed["items"].as_array().unwrap().iter().map(|hook| &hook["name"]).collect();
     assert_eq!(names, ["order.done", HOOK]);
     for client in [host.user("acme", &[]), host.tenant_admin("acme"), host.security()] {
         assert_eq!(client.declare_filter("order.other").await.outcome(), (403, "role-required".to_owned()));
         let applied = client.apply(HOOK, &json!("x")).await.outcome();
-        assert!(matches!((applied.0, applied.1.as_str()), (403, "role-required") | (422, "tenant-required")), "{applied:?}");
+        assert!(
+            matches!((applied.0, applied.1.as_str()), (403, "role-required") | (422, "tenant-required")),
+            "{applied:?}"
+        );
     }
 }
 

@@ -48,14 +48,20 @@ async fn hostile_guests_end_their_own_calls_while_others_work() {
     }
 
     let is_over = Arc::new(AtomicBool::new(false));
-    let honest = tokio::spawn(work(host.user("acme", &["acme.notes.notes.view", "acme.notes.notes.edit"]), Arc::clone(&is_over)));
+    let honest = tokio::spawn(work(
+        host.user("acme", &["acme.notes.notes.view", "acme.notes.notes.edit"]),
+        Arc::clone(&is_over),
+    ));
     for (name, code) in AT_START {
         let answer = host.admin().publish(&hostile(name).signed_by(ALICE)).await;
         assert_eq!(answer.code(), code, "{name}: {}", answer.text());
         assert_eq!(host.admin().plugin(&hostile(name).id()).await.status, 404, "{name}");
     }
     for _ in 0..ROUNDS {
-        let calls: Vec<_> = hooks.iter().map(|(name, hook, codes)| tokio::spawn(attack(host.app("villains"), name, hook.clone(), codes))).collect();
+        let calls: Vec<_> = hooks
+            .iter()
+            .map(|(name, hook, codes)| tokio::spawn(attack(host.app("villains"), name, hook.clone(), codes)))
+            .collect();
         for call in calls {
             call.await.unwrap();
         }
@@ -88,7 +94,8 @@ async fn work(user: Client, is_over: Arc<AtomicBool>) -> usize {
     let mut count = 0;
     while !is_over.load(Ordering::Acquire) {
         pace.tick().await;
-        let request = user.route(Method::POST, "acme.notes", "/notes").json(&json!({ "title": format!("note {count}") }));
+        let request =
+            user.route(Method::POST, "acme.notes", "/notes").json(&json!({ "title": format!("note {count}") }));
         let written = bulkhead_testkit::client::send(request).await.expect(201).json();
         let path = format!("/notes/{}", written["id"].as_str().unwrap());
         let read = user.get_route("acme.notes", &path).await.expect(200).json();
@@ -110,7 +117,9 @@ async fn log_lines_dropped(host: &TestHost) -> Option<bool> {
 async fn a_guest_that_fails_again_and_again_rests_and_comes_back() {
     let host = TestHost::new().tenant("acme").tenant("globex").with(hostile("panic")).await;
     host.app("acme").declare_filter("demo.value").await.expect(200);
-    let code = async |tenant: &str| host.app(tenant).apply("demo.value", &json!(1)).await.expect(200).json()["failures"][0]["code"].clone();
+    let code = async |tenant: &str| {
+        host.app(tenant).apply("demo.value", &json!(1)).await.expect(200).json()["failures"][0]["code"].clone()
+    };
 
     let mut codes = Vec::new();
     for _ in 0..30 {

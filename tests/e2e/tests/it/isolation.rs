@@ -91,7 +91,11 @@ impl Tenant {
         match call {
             Call::Write(number) => {
                 let title = format!("{} {number}", self.name);
-                let note = self.notes(Method::POST, "/notes", Some(json!({ "title": title, "tags": [self.name] }))).await.expect(201).json();
+                let note = self
+                    .notes(Method::POST, "/notes", Some(json!({ "title": title, "tags": [self.name] })))
+                    .await
+                    .expect(201)
+                    .json();
                 self.model.notes.insert(note["id"].as_str().unwrap().to_owned(), title);
                 self.model.written += 1;
             }
@@ -112,7 +116,11 @@ impl Tenant {
             }
             Call::Peek(number) => {
                 let Some(id) = others_note else { return };
-                for (method, body) in [(Method::GET, None), (Method::DELETE, None), (Method::PUT, Some(json!({ "revision": 1, "title": format!("{number}") })))] {
+                for (method, body) in [
+                    (Method::GET, None),
+                    (Method::DELETE, None),
+                    (Method::PUT, Some(json!({ "revision": 1, "title": format!("{number}") }))),
+                ] {
                     self.notes(method, &format!("/notes/{id}"), body).await.expect(404);
                 }
             }
@@ -122,7 +130,12 @@ impl Tenant {
                 *self.model.calls.entry("acme.hello").or_default() += 1;
                 let visit = self.user.get_route("acme.hello", "/visits").await.expect(200).json();
                 self.model.visits += 1;
-                assert_eq!((&visit["count"], &visit["total"]), (&json!(self.model.visits), &json!(self.model.visits)), "{}", self.name);
+                assert_eq!(
+                    (&visit["count"], &visit["total"]),
+                    (&json!(self.model.visits), &json!(self.model.visits)),
+                    "{}",
+                    self.name
+                );
             }
             Call::Fail => {
                 *self.model.calls.entry("test.routes").or_default() += 1;
@@ -147,7 +160,12 @@ impl Tenant {
     async fn check_stats(&mut self) {
         let stats = self.notes(Method::GET, "/stats", None).await.expect(200).json();
         let model = &self.model;
-        assert_eq!(stats, json!({ "notes": model.notes.len(), "written": model.written, "deleted": model.deleted }), "{}", self.name);
+        assert_eq!(
+            stats,
+            json!({ "notes": model.notes.len(), "written": model.written, "deleted": model.deleted }),
+            "{}",
+            self.name
+        );
     }
 
     /// Errors with their logs, health and metrics are of this tenant alone.
@@ -157,7 +175,11 @@ impl Tenant {
         let mut told = serde_json::to_string(&errors).unwrap();
         for (plugin, calls) in &self.model.calls {
             let metrics = self.user.get_route(plugin, "/metrics").await.expect(200).text();
-            let counted: u64 = metrics.lines().filter(|line| line.starts_with("bulkhead_calls_total{") && line.contains("entry=\"route\"")).map(count).sum();
+            let counted: u64 = metrics
+                .lines()
+                .filter(|line| line.starts_with("bulkhead_calls_total{") && line.contains("entry=\"route\""))
+                .map(count)
+                .sum();
             assert_eq!(counted, *calls, "{} {plugin}: {metrics}", self.name);
             told.push_str(&metrics);
         }
@@ -181,7 +203,12 @@ fn count(line: &str) -> u64 {
 #[test]
 fn no_sequence_of_calls_shows_a_tenant_what_is_anothers() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let mut runner = TestRunner::new(ProptestConfig { cases: SEQUENCES, max_shrink_iters: 20, failure_persistence: None, ..ProptestConfig::default() });
+    let mut runner = TestRunner::new(ProptestConfig {
+        cases: SEQUENCES,
+        max_shrink_iters: 20,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    });
     // One host for each sequence: a model begins empty.
     let sequences = proptest::collection::vec(call(), 1..CALLS_MAX);
     let outcome = runner.run(&sequences, |calls| {
@@ -192,7 +219,13 @@ fn no_sequence_of_calls_shows_a_tenant_what_is_anothers() {
 }
 
 async fn run(calls: &[(usize, Call)]) {
-    let host = TENANTS.iter().fold(TestHost::new(), |builder, tenant| builder.tenant(tenant)).with(NOTES).with(HELLO).with(ROUTES).await;
+    let host = TENANTS
+        .iter()
+        .fold(TestHost::new(), |builder, tenant| builder.tenant(tenant))
+        .with(NOTES)
+        .with(HELLO)
+        .with(ROUTES)
+        .await;
     let mut tenants = TENANTS.map(|name| Tenant::new(&host, name));
     for (index, call) in calls {
         let others_note = match call {
@@ -210,7 +243,8 @@ async fn run(calls: &[(usize, Call)]) {
 
 #[tokio::test]
 async fn calls_of_two_tenants_at_once_stay_apart() {
-    let host = TENANTS.iter().fold(TestHost::new(), |builder, tenant| builder.tenant(tenant)).with(NOTES).with(HELLO).await;
+    let host =
+        TENANTS.iter().fold(TestHost::new(), |builder, tenant| builder.tenant(tenant)).with(NOTES).with(HELLO).await;
 
     let work = |tenant: &'static str| {
         let mut tenant = Tenant::new(&host, tenant);

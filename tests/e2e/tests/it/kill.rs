@@ -85,8 +85,11 @@ async fn a_stop_reaches_a_loop_that_runs() {
 
 /// Whether an instance is busy, as the operator's metrics say.
 async fn is_running(host: &TestHost) -> bool {
-    let metrics = bulkhead_testkit::Client::new(&format!("http://{}", host.metrics_address()), None).get("/metrics").await.text();
-    metrics.lines().any(|line| line.starts_with("bulkhead_instances{") && line.contains("test.routes") && !line.ends_with(" 0"))
+    let metrics =
+        bulkhead_testkit::Client::new(&format!("http://{}", host.metrics_address()), None).get("/metrics").await.text();
+    metrics
+        .lines()
+        .any(|line| line.starts_with("bulkhead_instances{") && line.contains("test.routes") && !line.ends_with(" 0"))
 }
 
 #[tokio::test]
@@ -99,7 +102,8 @@ async fn a_stop_outlives_the_process() {
 
     let user = host.user("acme", &[GREET]);
     user.ready("acme.hello").await;
-    eventually("both stops after the restart", || async { (statuses(&host).await == (200, 403, 403)).then_some(()) }).await;
+    eventually("both stops after the restart", || async { (statuses(&host).await == (200, 403, 403)).then_some(()) })
+        .await;
     host.admin().revive("acme.notes").await.expect(200);
     assert_eq!(statuses(&host).await, (200, 403, 200));
 }
@@ -123,8 +127,11 @@ async fn a_core_plugin_is_spared_by_a_stop_of_all_where_policy_says_that_it_is_c
             signers = [{{ role = \"author\", of = [\"alice\"], threshold = 1 }}]\ntenants = [\"*\"]\n"
         )
     };
-    let source = hostile("echo").source().edit(|manifest| manifest.plugin.category = bulkhead_model::manifest::Category::Core);
-    let failures = async |host: &TestHost| host.app("acme").apply("demo.value", &json!(1)).await.expect(200).json()["failures"].clone();
+    let source =
+        hostile("echo").source().edit(|manifest| manifest.plugin.category = bulkhead_model::manifest::Category::Core);
+    let failures = async |host: &TestHost| {
+        host.app("acme").apply("demo.value", &json!(1)).await.expect(200).json()["failures"].clone()
+    };
     let start = async |text: String| {
         let host = TestHost::new().tenant("acme").policy(&text).with_release(source.signed_by(ALICE)).await;
         host.app("acme").declare_filter("demo.value").await.expect(200);
@@ -148,6 +155,7 @@ async fn a_stop_is_for_platform_admins_and_for_plugins_that_exist() {
         assert_eq!(client.post_json("/api/v1/kill", &json!({})).await.outcome(), (403, "role-required".to_owned()));
     }
     assert_eq!(host.admin().kill("acme.nothing").await.outcome(), (404, "not-found".to_owned()));
-    let long_reason = host.admin().post_json("/api/v1/plugins/hostile.echo/kill", &json!({ "reason": "x".repeat(2_000) })).await;
+    let long_reason =
+        host.admin().post_json("/api/v1/plugins/hostile.echo/kill", &json!({ "reason": "x".repeat(2_000) })).await;
     assert_eq!(long_reason.outcome(), (422, "invalid-input".to_owned()));
 }

@@ -16,7 +16,10 @@ async fn an_install_tells_its_steps() {
 
     assert_eq!(begun.header("location"), format!("/api/v1/operations/{}", begun.json()["id"].as_str().unwrap()));
     assert_eq!(begun.json()["status"], "running");
-    assert_eq!((&ended["status"], &ended["kind"], &ended["plugin_id"]), (&Value::from("succeeded"), &Value::from("install"), &Value::from("hostile.echo")));
+    assert_eq!(
+        (&ended["status"], &ended["kind"], &ended["plugin_id"]),
+        (&Value::from("succeeded"), &Value::from("install"), &Value::from("hostile.echo"))
+    );
     assert_json_snapshot!(ended["steps"], @r#"
     [
       {
@@ -48,7 +51,8 @@ async fn an_operation_is_followed_to_its_end() {
     let stream = host.admin().get(&format!("{}/events", begun.header("location"))).await.expect(200);
 
     assert_eq!(stream.header("content-type"), "text/event-stream");
-    let events: Vec<&str> = std::str::from_utf8(&stream.body).unwrap().lines().filter_map(|line| line.strip_prefix("event: ")).collect();
+    let events: Vec<&str> =
+        std::str::from_utf8(&stream.body).unwrap().lines().filter_map(|line| line.strip_prefix("event: ")).collect();
     assert_eq!(events.last(), Some(&"end"));
     assert_eq!(events.iter().filter(|event| **event == "end").count(), 1);
     let last = stream.text().lines().rev().find_map(|line| line.strip_prefix("data: ").map(str::to_owned)).unwrap();

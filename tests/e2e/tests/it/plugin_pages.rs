@@ -2,9 +2,9 @@
 //! caller's tenant alone.
 
 use bulkhead_model::Role;
-use bulkhead_testkit::guests::{HELLO, NOTES, ROUTES, hostile};
-use bulkhead_testkit::client::send;
 use bulkhead_testkit::TestHost;
+use bulkhead_testkit::client::send;
+use bulkhead_testkit::guests::{HELLO, NOTES, ROUTES, hostile};
 use insta::assert_json_snapshot;
 use reqwest::Method;
 use serde_json::json;
@@ -103,7 +103,8 @@ async fn metrics_are_of_this_plugin_in_this_tenant() {
     let metrics = host.user("acme", &[]).get_route("test.routes", "/metrics").await.expect(200);
 
     assert!(metrics.header("content-type").starts_with("text/plain"), "{:?}", metrics.headers);
-    let calls: Vec<String> = metrics.text().lines().filter(|line| line.starts_with("bulkhead_calls_total{")).map(str::to_owned).collect();
+    let calls: Vec<String> =
+        metrics.text().lines().filter(|line| line.starts_with("bulkhead_calls_total{")).map(str::to_owned).collect();
     assert_json_snapshot!(calls, @r#"
     [
       "bulkhead_calls_total{plugin=\"test.routes\",tenant=\"acme\"} 2"
@@ -119,9 +120,20 @@ async fn any_token_of_the_tenant_may_look_and_nobody_else() {
 
     for page in ["/health", "/ready", "/openapi.json", "/metrics"] {
         host.user("acme", &[]).get_route("acme.hello", page).await.expect(200);
-        assert_eq!(host.anyone().get_route("acme.hello", page).await.outcome(), (401, "unauthenticated".to_owned()), "{page}");
-        assert_eq!(host.user("globex", &[]).get_route("acme.hello", page).await.outcome(), (404, "not-found".to_owned()), "{page}");
-        host.client("root", None, &[Role::SuperAdmin], &[]).get_route("acme.hello", &format!("{page}?tenant=acme")).await.expect(200);
+        assert_eq!(
+            host.anyone().get_route("acme.hello", page).await.outcome(),
+            (401, "unauthenticated".to_owned()),
+            "{page}"
+        );
+        assert_eq!(
+            host.user("globex", &[]).get_route("acme.hello", page).await.outcome(),
+            (404, "not-found".to_owned()),
+            "{page}"
+        );
+        host.client("root", None, &[Role::SuperAdmin], &[])
+            .get_route("acme.hello", &format!("{page}?tenant=acme"))
+            .await
+            .expect(200);
         let posted = send(host.user("acme", &[]).route(Method::POST, "acme.hello", page)).await;
         assert_eq!(posted.outcome(), (405, "method-not-allowed".to_owned()), "{page}");
         assert_eq!(posted.header("allow"), "GET, HEAD", "{page}");

@@ -1,9 +1,9 @@
 //! `/api/v1/policy`: installing a newer one, what it does to plugins that run, and why a release may run or not.
 
+use bulkhead_testkit::TestHost;
 use bulkhead_testkit::guests::{HELLO, hostile};
 use bulkhead_testkit::keys::{ALICE, MALLORY};
 use bulkhead_testkit::policies::{STANDARD, signed, signed_by};
-use bulkhead_testkit::TestHost;
 use insta::assert_json_snapshot;
 use serde_json::{Value, json};
 
@@ -79,7 +79,21 @@ async fn only_a_newer_policy_by_a_root_key_is_installed() {
       "type": "/problems/policy-stale"
     }
     "#);
-    assert_json_snapshot!(foreign.problem(), @"");
+    assert_json_snapshot!(foreign.problem(), @r#"
+    {
+      "code": "policy-invalid",
+      "detail": "1 problem(s)",
+      "errors": [
+        {
+          "message": "unknown-signer: no root key signed this policy, or it was changed after that",
+          "pointer": ""
+        }
+      ],
+      "status": 422,
+      "title": "The policy is not valid",
+      "type": "/problems/policy-invalid"
+    }
+    "#);
     assert_eq!(changed.outcome(), foreign.outcome());
     for text in ["", "{}", "[]", "x", "{\"payload\": 1}"] {
         let answer = put(text.to_owned()).await;
@@ -108,7 +122,12 @@ async fn a_decision_is_explained() {
 
     let allowed = host.security().get("/api/v1/policy/explain?plugin=acme.hello&tenant=acme").await.expect(200).json();
     host.install_policy(&STANDARD.replace("tenants = [\"*\"]", "tenants = [\"bank-*\"]")).await;
-    let elsewhere = host.security().get("/api/v1/policy/explain?plugin=acme.hello&version=0.1.0&tenant=acme").await.expect(200).json();
+    let elsewhere = host
+        .security()
+        .get("/api/v1/policy/explain?plugin=acme.hello&version=0.1.0&tenant=acme")
+        .await
+        .expect(200)
+        .json();
 
     assert_json_snapshot!(allowed, @r#"
     {
@@ -128,12 +147,19 @@ async fn a_decision_is_explained() {
     "#);
     assert_eq!(elsewhere["allowed"], json!(false));
     assert!(!elsewhere["refusals"].as_array().unwrap().is_empty(), "{elsewhere}");
-    assert_eq!(host.security().get("/api/v1/policy/explain?plugin=acme.nothing").await.outcome(), (404, "not-found".to_owned()));
+    assert_eq!(
+        host.security().get("/api/v1/policy/explain?plugin=acme.nothing").await.outcome(),
+        (404, "not-found".to_owned())
+    );
 }
 
 #[tokio::test]
 async fn a_rule_for_other_tenants_keeps_this_one_out() {
-    let host = TestHost::new().tenant("acme").tenant("bank-one").policy(&STANDARD.replace("tenants = [\"*\"]", "tenants = [\"bank-*\"]")).await;
+    let host = TestHost::new()
+        .tenant("acme")
+        .tenant("bank-one")
+        .policy(&STANDARD.replace("tenants = [\"*\"]", "tenants = [\"bank-*\"]"))
+        .await;
     host.admin().install_release(&hostile("echo").signed_by(ALICE)).await;
 
     let here = host.tenant_admin("acme").enable_here("hostile.echo").await;

@@ -54,7 +54,9 @@ async fn tenants_are_listed_in_pages() {
     let cursor = first["next_cursor"].as_str().unwrap();
     let second = host.admin().get(&format!("/api/v1/tenants?limit=2&cursor={cursor}")).await.json();
 
-    let ids = |page: &serde_json::Value| page["items"].as_array().unwrap().iter().map(|tenant| tenant["id"].clone()).collect::<Vec<_>>();
+    let ids = |page: &serde_json::Value| {
+        page["items"].as_array().unwrap().iter().map(|tenant| tenant["id"].clone()).collect::<Vec<_>>()
+    };
     assert_eq!((ids(&first), ids(&second)), (vec![json!("a"), json!("b")], vec![json!("c")]));
     assert_eq!(second["next_cursor"], json!(null));
 }
@@ -116,8 +118,17 @@ async fn a_tenants_admin_acts_for_its_own_tenant_alone() {
     let host = TestHost::new().tenant("acme").tenant("globex").with(HELLO).await;
     let admin = host.tenant_admin("acme");
 
-    for path in ["/api/v1/tenant/plugins", "/api/v1/tenant/plugins/acme.hello/config", "/api/v1/tenant/plugins/acme.hello/errors", "/api/v1/tenant/plugins/acme.hello/health"] {
-        assert_eq!(admin.get(&format!("{path}?tenant=globex")).await.outcome(), (403, "role-required".to_owned()), "{path}");
+    for path in [
+        "/api/v1/tenant/plugins",
+        "/api/v1/tenant/plugins/acme.hello/config",
+        "/api/v1/tenant/plugins/acme.hello/errors",
+        "/api/v1/tenant/plugins/acme.hello/health",
+    ] {
+        assert_eq!(
+            admin.get(&format!("{path}?tenant=globex")).await.outcome(),
+            (403, "role-required".to_owned()),
+            "{path}"
+        );
         admin.get(path).await.expect(200);
         host.admin().get(&format!("{path}?tenant=globex")).await.expect(200);
         assert_eq!(host.admin().get(path).await.outcome(), (422, "tenant-required".to_owned()), "{path}");

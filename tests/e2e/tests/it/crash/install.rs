@@ -95,7 +95,10 @@ async fn check(installation: &bulkhead_testkit::binary::Installation, release: &
     if matches!(admin.status_of(&release.id).await.as_str(), "registered" | "installing") {
         let begun = admin.begin_install(&release.id).await;
         assert!(matches!(begun.status, 202 | 409), "{}", begun.text());
-        eventually("an installed plugin", || async { matches!(admin.status_of(&release.id).await.as_str(), "installed" | "active").then_some(()) }).await;
+        eventually("an installed plugin", || async {
+            matches!(admin.status_of(&release.id).await.as_str(), "installed" | "active").then_some(())
+        })
+        .await;
     }
     tenant.enable_here(&release.id).await.expect(200);
     tenant.get_route(&release.id, "/").await.expect(200);

@@ -7,10 +7,10 @@ mod writes;
 use std::time::Duration;
 
 use bulkhead_model::Role;
+use bulkhead_testkit::Client;
 use bulkhead_testkit::binary::{Installation, Served};
 use bulkhead_testkit::policies::{STANDARD, signed};
 use bulkhead_testkit::tokens::token;
-use bulkhead_testkit::Client;
 use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use serde_json::json;

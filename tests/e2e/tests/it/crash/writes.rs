@@ -35,8 +35,13 @@ async fn every_acknowledged_write_is_there_after_the_kill() {
         let served = installation.serve();
         user(&served).ready("acme.notes").await;
         let acknowledged = Arc::new(Mutex::new(Vec::new()));
-        let writers: Vec<_> = (0..WRITERS).map(|_| tokio::spawn(write(user(&served), Arc::clone(&acknowledged)))).collect();
-        let all = async { while !writers.iter().all(tokio::task::JoinHandle::is_finished) { tokio::task::yield_now().await } };
+        let writers: Vec<_> =
+            (0..WRITERS).map(|_| tokio::spawn(write(user(&served), Arc::clone(&acknowledged)))).collect();
+        let all = async {
+            while !writers.iter().all(tokio::task::JoinHandle::is_finished) {
+                tokio::task::yield_now().await
+            }
+        };
         drop(tokio::time::timeout(instants.within(LIFE_MAX), all).await);
         served.kill();
         for writer in writers {
@@ -52,7 +57,10 @@ async fn every_acknowledged_write_is_there_after_the_kill() {
         }
         let stats = user.get_route("acme.notes", "/stats").await.expect(200).json();
         let least = i64::try_from(written.len()).unwrap();
-        assert!(stats["notes"].as_i64().unwrap() >= least && stats["written"].as_i64().unwrap() >= least, "{stats}, acknowledged {least}");
+        assert!(
+            stats["notes"].as_i64().unwrap() >= least && stats["written"].as_i64().unwrap() >= least,
+            "{stats}, acknowledged {least}"
+        );
         audit_is_whole(&served).await;
         served.kill();
     }
@@ -67,9 +75,13 @@ fn user(served: &Served) -> Client {
 /// Writes until the host is gone, or its rate is used up.
 async fn write(user: Client, acknowledged: Arc<Mutex<Vec<String>>>) {
     loop {
-        let request = user.request(Method::POST, "/api/plugins/acme.notes/notes").json(&json!({ "title": "kept", "tags": ["a"] }));
+        let request = user
+            .request(Method::POST, "/api/plugins/acme.notes/notes")
+            .json(&json!({ "title": "kept", "tags": ["a"] }));
         match try_send(request).await {
-            Some(answer) if answer.status == 201 => acknowledged.lock().unwrap().push(answer.json()["id"].as_str().unwrap().to_owned()),
+            Some(answer) if answer.status == 201 => {
+                acknowledged.lock().unwrap().push(answer.json()["id"].as_str().unwrap().to_owned())
+            }
             Some(answer) => return assert!(matches!(answer.status, 429 | 503), "{}", answer.text()),
             None => return,
         }

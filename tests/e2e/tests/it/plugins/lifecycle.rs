@@ -195,7 +195,9 @@ async fn a_tenants_first_enable_makes_an_installed_plugin_active() {
 async fn what_the_fleet_disables_serves_nobody_and_serves_again_when_enabled() {
     let host = TestHost::new().tenant("acme").tenant("globex").with(HELLO).await;
     let admin = host.admin();
-    let greet = async |tenant: &str| host.user(tenant, &["acme.hello.hello.greet"]).get_route("acme.hello", "/hello").await.outcome();
+    let greet = async |tenant: &str| {
+        host.user(tenant, &["acme.hello.hello.greet"]).get_route("acme.hello", "/hello").await.outcome()
+    };
     assert_eq!(greet("acme").await, (200, String::new()));
 
     admin.disable("acme.hello").await.expect(200);
@@ -290,7 +292,8 @@ async fn an_older_version_can_be_installed_by_name() {
         admin.publish(&hostile("echo").source().version(version).signed_by(ALICE)).await.expect(201);
     }
 
-    let begun = admin.post_json(&format!("/api/v1/plugins/{ECHO}/install"), &json!({ "version": "0.1.0" })).await.expect(202);
+    let begun =
+        admin.post_json(&format!("/api/v1/plugins/{ECHO}/install"), &json!({ "version": "0.1.0" })).await.expect(202);
     admin.ended(begun).await;
 
     assert_eq!(admin.plugin(ECHO).await.json()["version"], "0.1.0");

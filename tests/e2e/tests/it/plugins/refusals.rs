@@ -45,7 +45,10 @@ async fn check(policy: Option<&str>, release: &Release, status: u16, code: &str)
     let answer = refused(policy, release).await;
     assert_eq!(answer.outcome(), (status, code.to_owned()), "{}", answer.text());
     let reasons = answer.problem()["errors"].as_array().cloned().unwrap_or_default();
-    assert!(reasons.iter().any(|reason| reason["message"].as_str().unwrap().starts_with(&format!("{code}: "))), "{reasons:?}");
+    assert!(
+        reasons.iter().any(|reason| reason["message"].as_str().unwrap().starts_with(&format!("{code}: "))),
+        "{reasons:?}"
+    );
 }
 
 #[tokio::test]
@@ -114,7 +117,10 @@ async fn a_signature_that_is_over_is_refused() {
 
 #[tokio::test]
 async fn a_denied_key_is_refused_whatever_allows_it() {
-    let policy = format!("{}\n[[deny]]\nplugin = \"*\"\nkey = \"alice\"\nreason = \"stolen\"\n", bulkhead_testkit::policies::STANDARD);
+    let policy = format!(
+        "{}\n[[deny]]\nplugin = \"*\"\nkey = \"alice\"\nreason = \"stolen\"\n",
+        bulkhead_testkit::policies::STANDARD
+    );
 
     check(Some(&policy), &HELLO.signed_by(ALICE), 403, "revoked").await;
 }
@@ -180,7 +186,8 @@ async fn an_older_release_is_refused() {
     host.admin().publish(&HELLO.source().version("0.2.0").signed_by(ALICE)).await.expect(201);
 
     let older = host.admin().publish(&HELLO.source().version("0.1.0").signed_by(ALICE)).await;
-    let newer_with_an_old_number = HELLO.source().version("0.3.0").pack().signed_as(ALICE, |statement| statement.sequence = 1);
+    let newer_with_an_old_number =
+        HELLO.source().version("0.3.0").pack().signed_as(ALICE, |statement| statement.sequence = 1);
     let sneaky = host.admin().publish(&newer_with_an_old_number).await;
 
     assert_json_snapshot!(older.problem(), @r#"
@@ -309,7 +316,15 @@ async fn what_is_no_artifact_is_refused() {
     let hello = HELLO.source().pack().bytes;
     let without_manifest = HELLO.source().component;
     let module = [b"\0asm\x01\0\0\0".as_slice(), &hello[8..]].concat();
-    for bytes in [Vec::new(), b"\0asm".to_vec(), b"(component)".to_vec(), vec![0; 1_000], without_manifest, module, hello[..hello.len() - 1].to_vec()] {
+    for bytes in [
+        Vec::new(),
+        b"\0asm".to_vec(),
+        b"(component)".to_vec(),
+        vec![0; 1_000],
+        without_manifest,
+        module,
+        hello[..hello.len() - 1].to_vec(),
+    ] {
         let host = TestHost::new().own_cache().await;
         let answer = host.admin().publish_parts(&bytes, [HELLO.signed_by(ALICE).bundles[0].as_bytes()]).await;
         let (status, code) = answer.outcome();
@@ -345,7 +360,8 @@ async fn an_upload_beyond_the_bound_is_refused_before_it_is_judged() {
     let host = TestHost::new().await;
     let huge = vec![0; 40 << 20];
 
-    let request = host.admin().request(reqwest::Method::POST, "/api/v1/plugins").header("content-type", "application/wasm");
+    let request =
+        host.admin().request(reqwest::Method::POST, "/api/v1/plugins").header("content-type", "application/wasm");
     let answer = bulkhead_testkit::client::try_send(request.body(huge)).await;
 
     // The host may close while bytes still come; what it answers, if it is read, is 413.

@@ -1,10 +1,10 @@
 //! `POST /api/v1/plugins`: what is registered, what comes again, and in which forms it may arrive.
 //! What is refused for what it is stands in `refusals`.
 
+use bulkhead_testkit::TestHost;
 use bulkhead_testkit::client::send;
 use bulkhead_testkit::guests::{HELLO, NOTES, hostile};
 use bulkhead_testkit::keys::{ALICE, CAROL};
-use bulkhead_testkit::TestHost;
 use insta::assert_json_snapshot;
 use reqwest::Method;
 use reqwest::multipart::{Form, Part};

@@ -64,7 +64,10 @@ async fn a_platform_admin_names_a_tenant_in_the_query() {
     let answer = admin.get_route("acme.hello", "/hello?tenant=globex").await.expect(200);
 
     assert_eq!(answer.json(), json!({ "message": "Hello, root!" }));
-    assert_eq!(host.admin().get_route("acme.hello", "/hello?tenant=globex").await.outcome(), (403, "permission-denied".to_owned()));
+    assert_eq!(
+        host.admin().get_route("acme.hello", "/hello?tenant=globex").await.outcome(),
+        (403, "permission-denied".to_owned())
+    );
     assert_eq!(admin.get_route("acme.hello", "/hello?tenant=nowhere").await.outcome(), (404, "not-found".to_owned()));
     assert_eq!(admin.get_route("acme.hello", "/hello?tenant=NO").await.outcome(), (422, "invalid-input".to_owned()));
 }
@@ -74,7 +77,16 @@ async fn a_guest_sets_no_header_that_is_the_hosts() {
     let host = TestHost::new().tenant("acme").with(ROUTES).await;
     // The guest answers with the headers that it is given.
     let mut request = host.user("acme", &[]).route(Method::GET, "test.routes", "/").header("x-own", "kept");
-    let owned = ["set-cookie", "server", "www-authenticate", "strict-transport-security", "access-control-allow-origin", "clear-site-data", "alt-svc", "x-bulkhead-plugin"];
+    let owned = [
+        "set-cookie",
+        "server",
+        "www-authenticate",
+        "strict-transport-security",
+        "access-control-allow-origin",
+        "clear-site-data",
+        "alt-svc",
+        "x-bulkhead-plugin",
+    ];
     for name in owned {
         request = request.header(name, "forged");
     }
@@ -112,16 +124,21 @@ async fn the_callers_trace_goes_in_and_comes_out() {
     let user = host.user("acme", &[]);
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
 
-    let request = user.route(Method::GET, "test.routes", "/").header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"));
+    let request =
+        user.route(Method::GET, "test.routes", "/").header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"));
     let followed = send(request).await.expect(200);
     let fresh = user.get_route("test.routes", "/").await.expect(200);
-    let malformed = send(user.route(Method::GET, "test.routes", "/").header("traceparent", "00-xyz-1-1")).await.expect(200);
+    let malformed =
+        send(user.route(Method::GET, "test.routes", "/").header("traceparent", "00-xyz-1-1")).await.expect(200);
 
     assert_eq!(followed.header("x-trace-id"), trace);
     assert!(followed.text().contains(trace));
     for answer in [fresh, malformed] {
         let trace_id = answer.header("x-trace-id").to_owned();
-        assert!(trace_id.len() == 32 && trace_id.bytes().all(|byte| byte.is_ascii_hexdigit()) && trace_id != trace, "{trace_id}");
+        assert!(
+            trace_id.len() == 32 && trace_id.bytes().all(|byte| byte.is_ascii_hexdigit()) && trace_id != trace,
+            "{trace_id}"
+        );
         assert!(answer.text().contains(&trace_id), "guest and client see one trace");
     }
 }
@@ -130,7 +147,8 @@ async fn the_callers_trace_goes_in_and_comes_out() {
 async fn the_callers_language_reaches_the_guest() {
     let host = TestHost::new().tenant("acme").with(ROUTES).await;
 
-    let request = host.user("acme", &[]).route(Method::GET, "test.routes", "/").header("accept-language", "it-IT,it;q=0.9");
+    let request =
+        host.user("acme", &[]).route(Method::GET, "test.routes", "/").header("accept-language", "it-IT,it;q=0.9");
 
     assert!(send(request).await.expect(200).text().contains("it-IT"));
 }

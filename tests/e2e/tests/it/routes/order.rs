@@ -57,7 +57,10 @@ async fn a_plugin_that_is_unknown_looks_like_one_that_is_not_enabled_here() {
       "type": "/problems/not-found"
     }
     "#);
-    assert_eq!(unknown.text().replace("acme.other", "acme.hello").replace(unknown.header("x-trace-id"), ""), not_enabled.text().replace(not_enabled.header("x-trace-id"), ""));
+    assert_eq!(
+        unknown.text().replace("acme.other", "acme.hello").replace(unknown.header("x-trace-id"), ""),
+        not_enabled.text().replace(not_enabled.header("x-trace-id"), "")
+    );
 }
 
 #[tokio::test]
