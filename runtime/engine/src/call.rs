@@ -261,3 +261,25 @@ pub struct Outcome<T> {
     /// What it used, also when it failed.
     pub usage: Usage,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_plugin_answers_has_a_code_and_only_some_of_it_counts_against_the_plugin() {
+        let check = |error: PluginError, code: Code, failure: bool| {
+            let error = CallError::Plugin(error);
+            assert_eq!((error.code(), error.is_failure()), (code, failure), "{error}");
+        };
+        let text = || "text".to_owned();
+
+        check(PluginError::InvalidInput(text()), Code::InvalidInput, false);
+        check(PluginError::Denied(text()), Code::PluginDenied, false);
+        check(PluginError::NotFound(text()), Code::NotFound, false);
+        check(PluginError::Conflict(text()), Code::Conflict, false);
+        check(PluginError::Unavailable(text()), Code::PluginUnavailable, true);
+        check(PluginError::Internal(text()), Code::PluginFailed, true);
+        check(PluginError::Other { code: text(), message: text() }, Code::PluginError, false);
+    }
+}

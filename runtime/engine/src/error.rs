@@ -131,3 +131,15 @@ impl Coded for Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_component_that_does_not_compile_is_told_apart_from_a_host_that_cannot() {
+        assert_eq!(Error::Compile(CompileFailure::Cpu(10)).code(), Code::CompileFailed);
+        assert_eq!(Error::CompileQueueFull.code(), Code::Overloaded);
+        assert_eq!(Error::Start(String::new()).code(), Code::InvalidHostConfiguration);
+    }
+}

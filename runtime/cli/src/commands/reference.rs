@@ -81,7 +81,8 @@ fn configuration() -> String {
             &format!("\n## `[{section}]`\n\n{}\n\n| key | meaning | default |\n|---|---|---|\n", said_by(below)),
         );
         for (name, key) in properties(resolved(&schema, below)) {
-            let default = key.get("default").map(|value| format!("`{value}`")).unwrap_or_default();
+            let default = key.get("default").filter(|value| value.as_str() != Some(""));
+            let default = default.map(|value| format!("`{value}`")).unwrap_or_default();
             put(&mut text, &format!("| `{name}` | {} | {} |\n", cell(&said_by(key)), cell(&default)));
         }
     }
@@ -148,10 +149,7 @@ fn options<'a>(text: &mut String, arguments: impl Iterator<Item = &'a Arg>) {
 
 fn row(arg: &Arg) -> String {
     let values: Vec<&str> = arg.get_value_names().into_iter().flatten().map(|name| name.as_str()).collect();
-    let value = match arg.get_action() {
-        ArgAction::Set | ArgAction::Append => values.join(" "),
-        _ => String::new(),
-    };
+    let value = if takes_value(arg) { values.join(" ") } else { String::new() };
     let name = match arg.get_long() {
         Some(long) if value.is_empty() => format!("--{long}"),
         Some(long) => format!("--{long} {value}"),
@@ -160,7 +158,7 @@ fn row(arg: &Arg) -> String {
     let mut meaning = said(arg.get_help());
     let defaults: Vec<String> =
         arg.get_default_values().iter().map(|value| value.to_string_lossy().into_owned()).collect();
-    if !defaults.concat().is_empty() {
+    if !defaults.concat().is_empty() && takes_value(arg) {
         put(&mut meaning, &format!(" (default `{}`)", defaults.join(" ")));
     }
     if let Some(variable) = arg.get_env() {
@@ -172,10 +170,15 @@ fn row(arg: &Arg) -> String {
         .filter(|choice| !choice.is_hide_set())
         .map(|choice| format!("`{}`", choice.get_name()))
         .collect();
-    if !choices.is_empty() && matches!(arg.get_action(), ArgAction::Set | ArgAction::Append) {
+    if !choices.is_empty() && takes_value(arg) {
         put(&mut meaning, &format!(": {}", choices.join(", ")));
     }
     format!("| `{}` | {} |\n", cell(&name), cell(&meaning))
+}
+
+/// Whether it is more than a switch.
+fn takes_value(arg: &Arg) -> bool {
+    matches!(arg.get_action(), ArgAction::Set | ArgAction::Append)
 }
 
 fn said(text: Option<&impl ToString>) -> String {

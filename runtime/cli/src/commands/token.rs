@@ -8,6 +8,7 @@ use bulkhead_model::{Role, TenantId};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::config::Source;
 use super::{Context, key};
 use crate::error::Error;
 
@@ -47,12 +48,8 @@ pub(crate) struct Issue {
     /// Lifetime: a number and `s`, `m`, `h` or `d`, at most 90d
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = seconds)]
     ttl: u64,
-    /// Configuration of the host [default: bulkhead.toml, if it is there]
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Data folder of a host without configuration [default: bulkhead-data]
-    #[arg(long, value_name = "DIR", conflicts_with = "config")]
-    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    host: Source,
     /// The issuer's private key, where it lies elsewhere
     #[arg(long, value_name = "PEM", conflicts_with_all = ["config", "data_dir"])]
     key: Option<PathBuf>,
@@ -61,7 +58,7 @@ pub(crate) struct Issue {
 impl Token {
     pub(crate) fn run(&self, context: &Context) -> Result<(), Error> {
         let Self::Issue(issue) = self;
-        let path = issue.key_path();
+        let path = issue.key_path()?;
         let pem = key::read_pem(&path)?;
         let token = issue_with(&path, &pem, &issue.claims())?;
         if context.output.is_json {
@@ -79,19 +76,15 @@ impl Issue {
         Claims::new(&self.sub, self.tenant.clone(), &self.role, permissions, now_s(), self.ttl)
     }
 
-    fn key_path(&self) -> PathBuf {
+    /// The private half of the issuer that the host trusts first, beside the public one.
+    fn key_path(&self) -> Result<PathBuf, Error> {
         if let Some(key) = &self.key {
-            return key.clone();
+            return Ok(key.clone());
         }
-        let beside = |folder: &Path| folder.join("keys/issuer.key.pem");
-        if let Some(config) = &self.config {
-            return beside(config.parent().unwrap_or(Path::new("")));
-        }
-        match &self.data_dir {
-            Some(data_dir) => beside(data_dir),
-            None if Path::new("bulkhead.toml").is_file() => beside(Path::new("")),
-            None => beside(Path::new("bulkhead-data")),
-        }
+        let config = self.host.load(None)?;
+        let public = config.auth.issuers.first().map(|issuer| issuer.public_key.clone()).unwrap_or_default();
+        let name = public.file_name().unwrap_or_default().to_string_lossy().replace(".pub.pem", ".key.pem");
+        Ok(public.with_file_name(name))
     }
 }
 

@@ -84,7 +84,8 @@ impl Bench {
             .args(line.split_whitespace())
             .current_dir(self.folder.path())
             .env_remove("BULKHEAD_SERVER")
-            .env_remove("BULKHEAD_TOKEN");
+            .env_remove("BULKHEAD_TOKEN")
+            .env_remove("COLUMNS");
         command
     }
 

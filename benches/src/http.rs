@@ -1,0 +1,153 @@
+//! Routes over HTTP by the server's CPU time for each request: the whole gateway with the plugin `hello` beside a bare
+//! axum hello (P4) and beside other ways to run others' code (P5). Clients and servers are processes of their own.
+
+use std::path::{Path, PathBuf};
+
+use bulkhead_model::{Reuse, Role, TenantId};
+use bulkhead_testkit::guests::HELLO;
+use bulkhead_testkit::tokens;
+
+use crate::figures::{Bar, Row};
+use crate::load::Sent;
+use crate::measure::{cpu_of, each_us, median};
+use crate::parts::{self, Serving};
+use crate::world::{self, World};
+use crate::{Options, Result, guests, peers};
+
+/// Tenants in turn, so that none passes its rate.
+const TENANTS: u32 = 150;
+/// Requests of a round: 20 for each tenant.
+const REQUESTS: u32 = 3_000;
+/// Connections at once: fewer than calls that a tenant may run at once.
+const CONNECTIONS: u32 = 32;
+/// Rounds of one request for each tenant until all of them serve.
+const STARTS_MAX: u32 = 100;
+const INSTANCES: u32 = 2_000;
+const IDLE_MS: u64 = 60_000;
+const CONFIGURATION: &str = r#"{"greeting":"Hello"}"#;
+
+/// A server and the requests that it gets.
+struct Lane {
+    serving: Serving,
+    requests: PathBuf,
+    seen: Vec<Sent>,
+}
+
+/// Runs those of P4 and P5 that are wanted.
+pub(crate) async fn run(options: &Options) -> Result<Vec<Row>> {
+    let folder = tempfile::tempdir()?;
+    let tenants = world::tenants(TENANTS)?;
+    let world = hello(&folder.path().join("world"), &tenants).await?;
+    let lines = |name: &str| {
+        let lines: Vec<String> = tenants.iter().map(|tenant| line(name, tenant)).collect();
+        lines.join("\n")
+    };
+    let mut lanes = vec![
+        Lane::new(Serving::axum()?, folder.path().join("axum"), "/hello")?,
+        Lane::new(Serving::gateway(&world)?, folder.path().join("fresh"), &lines("fresh"))?,
+        Lane::new(Serving::gateway(&world)?, folder.path().join("warm"), &lines("warm"))?,
+    ];
+    let mut rows = Vec::new();
+    let mut names = Vec::new();
+    if options.wants("P5") {
+        for (name, server) in peers::servers(&peers::cache()?) {
+            match server {
+                Ok(serving) => {
+                    lanes.push(Lane::new(serving, folder.path().join(name), peers::path_of(name))?);
+                    names.push(name);
+                }
+                Err(reason) => rows.push(Row::not_run("P5", name, reason)),
+            }
+        }
+    }
+    for lane in &lanes {
+        lane.ready().await?;
+    }
+    let count = options.calls(REQUESTS);
+    let mut costs = vec![Vec::new(); lanes.len()];
+    for round in 0..=options.rounds {
+        for (lane, costs) in lanes.iter_mut().zip(&mut costs) {
+            let cost = lane.round(count)?;
+            if round > 0 {
+                costs.push(cost);
+            }
+        }
+    }
+    let costs: Vec<f64> = costs.iter_mut().map(|costs| median(costs)).collect();
+    if let [axum, fresh, warm, others @ ..] = costs.as_slice() {
+        if options.wants("P4") {
+            rows.push(Row::ratio("P4", "a route through the gateway, fresh, over bare axum", "us CPU", [*fresh, *axum], Bar::AtMost(4.5)));
+            rows.push(Row::ratio("P4", "a route through the gateway, warm, over bare axum", "us CPU", [*warm, *axum], Bar::AtMost(2.6)));
+        }
+        for (name, cost) in names.iter().zip(others) {
+            rows.extend(peers::rows(name, [*fresh, *warm], *cost));
+        }
+    }
+    if options.wants("P5") {
+        rows.extend(tails(&mut lanes, &names));
+    }
+    Ok(rows)
+}
+
+/// How long 99 of 100 answers took, and how many there were a second.
+fn tails(lanes: &mut [Lane], names: &[&'static str]) -> Vec<Row> {
+    let names = ["bare axum", "fresh", "warm"].into_iter().chain(names.iter().copied());
+    let rows = lanes.iter_mut().zip(names).flat_map(|(lane, name)| {
+        let mut p99: Vec<f64> = lane.seen.iter().map(|sent| sent.p99_us).collect();
+        let mut rate: Vec<f64> = lane.seen.iter().map(|sent| sent.rate).collect();
+        [
+            Row::value("P5", format!("p99 of {name}"), "us", median(&mut p99), Bar::None),
+            Row::value("P5", format!("requests a second of {name}, one thread"), "/s", median(&mut rate), Bar::None),
+        ]
+    });
+    rows.collect()
+}
+
+/// A world with `hello` twice: once fresh for each call, once kept.
+async fn hello(folder: &Path, tenants: &[TenantId]) -> Result<World> {
+    let world = World::at(folder, INSTANCES, IDLE_MS)?;
+    let source = |name: &str, reuse| guests::named(HELLO.source(), name, reuse);
+    world.install(vec![source("fresh", Reuse::Never), source("warm", Reuse::Tenant)]).await?;
+    let plugins = [(world::plugin("fresh")?, CONFIGURATION), (world::plugin("warm")?, CONFIGURATION)];
+    world.enable(tenants, &plugins).await?;
+    Ok(world)
+}
+
+/// A request of a user who may greet.
+fn line(name: &str, tenant: &TenantId) -> String {
+    let permission = format!("bench.{name}.hello.greet");
+    let token = tokens::token("user", Some(tenant.as_str()), &[Role::Member], &[&permission]);
+    format!("/api/plugins/bench.{name}/hello {token}")
+}
+
+impl Lane {
+    fn new(serving: Serving, requests: PathBuf, lines: &str) -> Result<Self> {
+        std::fs::write(&requests, lines)?;
+        Ok(Self { serving, requests, seen: Vec::new() })
+    }
+
+    /// Waits until every line is answered well once.
+    async fn ready(&self) -> Result<()> {
+        for _ in 0..STARTS_MAX {
+            let lines = u32::try_from(std::fs::read_to_string(&self.requests)?.lines().count())?;
+            if parts::send(&self.serving.address, &self.requests, lines, 4)?.failed == 0 {
+                return Ok(());
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+        Err("a server never answered all its tenants".into())
+    }
+
+    /// The server's CPU time for each request, in microseconds.
+    fn round(&mut self, count: u32) -> Result<f64> {
+        let pid = self.serving.pid()?;
+        let began = cpu_of(pid)?;
+        let sent = parts::send(&self.serving.address, &self.requests, count, CONNECTIONS)?;
+        let passed = cpu_of(pid)?.saturating_sub(began);
+        if sent.failed > 0 {
+            return Err(format!("{} requests of {count} failed", sent.failed).into());
+        }
+        self.seen.push(sent);
+        Ok(each_us(passed, count))
+    }
+}
