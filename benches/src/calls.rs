@@ -73,13 +73,15 @@ impl Calls {
         let folder = tempfile::tempdir()?;
         let world = World::at(folder.path(), INSTANCES_MAX, IDLE_MS)?;
         let tenants = world::tenants(if options.quick { 60 } else { 120 })?;
-        let (rust, tiny) = (guests::rust("rust-fresh", Reuse::Never), guests::tiny("tiny-fresh", "bench.tiny-fresh", Reuse::Never));
+        let (rust, tiny) =
+            (guests::rust("rust-fresh", Reuse::Never), guests::tiny("tiny-fresh", "bench.tiny-fresh", Reuse::Never));
         let engine = raw::engine(16)?;
         let (raw_rust, raw_tiny) =
             (raw::Filter::compile(&engine, &rust.component)?, raw::Filter::compile(&engine, &tiny.component)?);
 
         let small = small_plugins();
-        let mut plugins = vec![(world::plugin("rust-fresh")?, CONFIGURATION), (world::plugin("rust-warm")?, CONFIGURATION)];
+        let mut plugins =
+            vec![(world::plugin("rust-fresh")?, CONFIGURATION), (world::plugin("rust-warm")?, CONFIGURATION)];
         plugins.push((world::plugin("tiny-fresh")?, NONE));
         for source in &small {
             plugins.push((source.manifest.plugin.id.clone(), NONE));
@@ -129,9 +131,27 @@ impl Calls {
             })
             .await?;
             let [fresh_bar, warm_bar, over_bar] = bars;
-            rows.push(Row::ratio("P1", format!("{guest}, fresh, over raw wasmtime"), "us", [ours_fresh, raw_fresh], fresh_bar));
-            rows.push(Row::ratio("P2", format!("{guest}, warm, over raw wasmtime"), "us", [ours_warm, raw_warm], warm_bar));
-            rows.push(Row::value("P2", format!("{guest}, warm, beyond raw wasmtime"), "us", ours_warm - raw_warm, over_bar));
+            rows.push(Row::ratio(
+                "P1",
+                format!("{guest}, fresh, over raw wasmtime"),
+                "us",
+                [ours_fresh, raw_fresh],
+                fresh_bar,
+            ));
+            rows.push(Row::ratio(
+                "P2",
+                format!("{guest}, warm, over raw wasmtime"),
+                "us",
+                [ours_warm, raw_warm],
+                warm_bar,
+            ));
+            rows.push(Row::value(
+                "P2",
+                format!("{guest}, warm, beyond raw wasmtime"),
+                "us",
+                ours_warm - raw_warm,
+                over_bar,
+            ));
         }
         Ok(rows)
     }
@@ -166,7 +186,8 @@ impl Calls {
 
     /// P6.
     async fn extism(&self) -> Result<Vec<Row>> {
-        let (new, kept) = ("a tiny call, fresh, over a new Extism plugin", "a tiny call, warm, over a reused Extism plugin");
+        let (new, kept) =
+            ("a tiny call, fresh, over a new Extism plugin", "a tiny call, warm, over a reused Extism plugin");
         let mut peer = match peers::Extism::start() {
             Ok(peer) => peer,
             Err(reason) => return Ok(vec![Row::not_run("P6", new, &reason), Row::not_run("P6", kept, &reason)]),
@@ -207,7 +228,13 @@ impl Calls {
             self.once_each(&callers, "bench.rust-warm").await
         })
         .await?;
-        Ok(Row::ratio("P17", "first call after idle recycling over a fresh call", "us", [rested, never_kept], Bar::AtMost(1.2)))
+        Ok(Row::ratio(
+            "P17",
+            "first call after idle recycling over a fresh call",
+            "us",
+            [rested, never_kept],
+            Bar::AtMost(1.2),
+        ))
     }
 
     async fn once_each(&self, callers: &[Caller], hook: &str) -> Result<f64> {
@@ -225,12 +252,19 @@ impl Calls {
         for (hook, what, least) in [("bench.rust-fresh", "fresh", 1.6), ("bench.rust-warm", "warm", 1.8)] {
             let mut rotation = self.rotation();
             let [one, two] = rounds(self.options.rounds, async |index| {
-                let (left, right) = (rotation.take(BATCH.0, BATCH.1 + 1).await, rotation.take(BATCH.0, BATCH.1 + 1).await);
+                let (left, right) =
+                    (rotation.take(BATCH.0, BATCH.1 + 1).await, rotation.take(BATCH.0, BATCH.1 + 1).await);
                 let sets = if index == 0 { vec![left] } else { vec![left, right] };
                 on_threads(&self.host, hook, sets)
             })
             .await?;
-            rows.push(Row::value("P18", format!("two threads over one, {what}"), "x", 2.0 * one / two, Bar::AtLeast(least)));
+            rows.push(Row::value(
+                "P18",
+                format!("two threads over one, {what}"),
+                "x",
+                2.0 * one / two,
+                Bar::AtLeast(least),
+            ));
         }
         Ok(rows)
     }
@@ -255,7 +289,13 @@ impl Calls {
             Ok(each_us(thread_cpu() - began, TRAPS.1 * u32::try_from(callers.len())?))
         })
         .await?;
-        Ok(Row::ratio("P19", "a trapping call with snapshot and log over a good one", "us", [bad_us, good_us], Bar::AtMost(3.0)))
+        Ok(Row::ratio(
+            "P19",
+            "a trapping call with snapshot and log over a good one",
+            "us",
+            [bad_us, good_us],
+            Bar::AtMost(3.0),
+        ))
     }
 }
 
@@ -264,11 +304,8 @@ fn small_plugins() -> Vec<Source> {
     let chain = |hook: &'static str, count: u32| {
         (0..count).map(move |index| guests::tiny(&format!("{hook}-{index}"), &format!("bench.{hook}"), Reuse::Tenant))
     };
-    let mut sources = vec![
-        guests::tiny("tiny-warm", "bench.tiny-warm", Reuse::Tenant),
-        guests::trapping("trap"),
-        guests::kv("kv"),
-    ];
+    let mut sources =
+        vec![guests::tiny("tiny-warm", "bench.tiny-warm", Reuse::Tenant), guests::trapping("trap"), guests::kv("kv")];
     sources.extend(chain("five", 5).chain(chain("ten", 10)));
     sources
 }

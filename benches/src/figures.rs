@@ -95,7 +95,8 @@ impl Row {
             Some(Bar::AtLeast(least)) => json!({ "at_least": least }),
             Some(Bar::None) | None => Value::Null,
         };
-        let mut row = json!({ "id": self.id, "what": self.what, "judged": judged, "bar": bar, "verdict": self.verdict() });
+        let mut row =
+            json!({ "id": self.id, "what": self.what, "judged": judged, "bar": bar, "verdict": self.verdict() });
         let details = match &self.measured {
             Measured::Ratio { ours, peer, unit, .. } => json!({ "ours": ours, "peer": peer, "unit": unit }),
             Measured::Value { value, unit, .. } => json!({ "ours": value, "unit": unit }),

@@ -2,8 +2,8 @@
 //! usual plugin's size, and one that reads keys. It signs and installs none.
 
 use bulkhead_model::{Manifest, Reuse};
-use bulkhead_testkit::guests::{self, HELLO, hostile};
 use bulkhead_testkit::Source;
+use bulkhead_testkit::guests::{self, HELLO, hostile};
 
 /// Keys that one call of [`kv`] reads.
 pub(crate) const KV_READS: u32 = 400;

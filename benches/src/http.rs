@@ -76,8 +76,20 @@ pub(crate) async fn run(options: &Options) -> Result<Vec<Row>> {
     let costs: Vec<f64> = costs.iter_mut().map(|costs| median(costs)).collect();
     if let [axum, fresh, warm, others @ ..] = costs.as_slice() {
         if options.wants("P4") {
-            rows.push(Row::ratio("P4", "a route through the gateway, fresh, over bare axum", "us CPU", [*fresh, *axum], Bar::AtMost(4.5)));
-            rows.push(Row::ratio("P4", "a route through the gateway, warm, over bare axum", "us CPU", [*warm, *axum], Bar::AtMost(2.6)));
+            rows.push(Row::ratio(
+                "P4",
+                "a route through the gateway, fresh, over bare axum",
+                "us CPU",
+                [*fresh, *axum],
+                Bar::AtMost(4.5),
+            ));
+            rows.push(Row::ratio(
+                "P4",
+                "a route through the gateway, warm, over bare axum",
+                "us CPU",
+                [*warm, *axum],
+                Bar::AtMost(2.6),
+            ));
         }
         for (name, cost) in names.iter().zip(others) {
             rows.extend(peers::rows(name, [*fresh, *warm], *cost));

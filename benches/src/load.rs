@@ -69,7 +69,12 @@ fn head(line: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{authorization}\r\n")
 }
 
-async fn connection(stream: TcpStream, requests: &[String], next: &AtomicUsize, count: usize) -> Result<(u64, Vec<f64>)> {
+async fn connection(
+    stream: TcpStream,
+    requests: &[String],
+    next: &AtomicUsize,
+    count: usize,
+) -> Result<(u64, Vec<f64>)> {
     stream.set_nodelay(true)?;
     let mut stream = BufReader::new(stream);
     let (mut failed, mut times_us) = (0, Vec::new());

@@ -84,7 +84,9 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.split_first() {
         // The host compiles in a process of its own; here that is this program.
-        Some((first, _)) if first == bulkhead_engine::compile_worker::SUBCOMMAND => bulkhead_engine::compile_worker::main(),
+        Some((first, _)) if first == bulkhead_engine::compile_worker::SUBCOMMAND => {
+            bulkhead_engine::compile_worker::main()
+        }
         Some((first, rest)) if first == parts::SUBCOMMAND => ended(on_this_thread(parts::run(rest))),
         _ => ended(measured(arguments)),
     }
@@ -111,7 +113,11 @@ fn measured(arguments: Vec<String>) -> Result<()> {
         return Ok(());
     };
     // The log works as in production, and ends nowhere.
-    tracing_subscriber::fmt().json().with_max_level(tracing_subscriber::filter::LevelFilter::INFO).with_writer(std::io::sink).init();
+    tracing_subscriber::fmt()
+        .json()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::INFO)
+        .with_writer(std::io::sink)
+        .init();
     let mut rows = Vec::new();
     if options.wants_any(&["P1", "P2", "P3", "P6", "P17", "P18", "P19", "P20"]) {
         rows.extend(group("calls in process", &options, calls::run));

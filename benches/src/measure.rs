@@ -61,7 +61,8 @@ pub(crate) fn cpu_of(process: Pid) -> Result<Duration> {
 /// Resident bytes of this process.
 pub(crate) fn resident_bytes() -> Result<f64> {
     let text = std::fs::read_to_string(Path::new("/proc/self/statm"))?;
-    let pages: u32 = text.split(' ').nth(1).and_then(|pages| pages.parse().ok()).ok_or("statm has no resident pages")?;
+    let pages: u32 =
+        text.split(' ').nth(1).and_then(|pages| pages.parse().ok()).ok_or("statm has no resident pages")?;
     Ok(f64::from(pages) * f64::from(u32::try_from(rustix::param::page_size())?))
 }
 

@@ -48,7 +48,9 @@ pub(crate) const fn path_of(_name: &str) -> &'static str {
 
 /// The bars of a peer: our fresh and warm CPU time for each request against its own.
 pub(crate) fn rows(name: &str, [fresh, warm]: [f64; 2], theirs: f64) -> Vec<Row> {
-    let ratio = |what: &str, ours, most| Row::ratio("P5", format!("{what}, over {name}"), "us CPU", [ours, theirs], Bar::AtMost(most));
+    let ratio = |what: &str, ours, most| {
+        Row::ratio("P5", format!("{what}, over {name}"), "us CPU", [ours, theirs], Bar::AtMost(most))
+    };
     match name {
         UNISOLATED => vec![ratio("a route, fresh", fresh, 1.3), ratio("a route, warm", warm, 0.8)],
         VM => vec![ratio("a route, fresh", fresh, 1.0 / 15.0)],

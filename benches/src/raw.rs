@@ -13,7 +13,6 @@ use crate::Result;
 
 mod bindings {
     //! The contract's hooks, as the product's own bindings make them.
-    #![expect(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
     wasmtime::component::bindgen!({
         path: "../wit",
         world: "hooks-only",

@@ -58,7 +58,13 @@ pub(crate) async fn run(options: &Options) -> Result<Vec<Row>> {
         if options.wants("P8") {
             let (small, large) = (parts::boot_bytes(&few)?, parts::boot_bytes(&many)?);
             let each = (large - small) / f64::from(sizes.plugins - FEW) / 1024.0;
-            rows.push(Row::value("P8", format!("resident memory of a plugin, of {}", sizes.plugins), "KiB", each, Bar::AtMost(700.0)));
+            rows.push(Row::value(
+                "P8",
+                format!("resident memory of a plugin, of {}", sizes.plugins),
+                "KiB",
+                each,
+                Bar::AtMost(700.0),
+            ));
         }
         if options.wants("P14") {
             let what = format!("a fresh call with {} plugins over {FEW}", sizes.plugins);
@@ -67,7 +73,9 @@ pub(crate) async fn run(options: &Options) -> Result<Vec<Row>> {
     }
     if options.wants("P14") {
         let many = world(folder.path(), "tenants", FEW, sizes.tenants, Reuse::Never).await?;
-        rows.push(growth(&few, &many, format!("a fresh call with {} tenants over {FEW}", sizes.tenants), options).await?);
+        rows.push(
+            growth(&few, &many, format!("a fresh call with {} tenants over {FEW}", sizes.tenants), options).await?,
+        );
     }
     if options.wants("P8") {
         rows.extend(live(folder.path(), &sizes).await?);
@@ -125,8 +133,20 @@ async fn boot(world: &World, plugins: u32, options: &Options) -> Result<Vec<Row>
     })
     .await?;
     Ok(vec![
-        Row::ratio("P7", format!("boot with {plugins} plugins to the first answer, over bare loads"), "ms", [ours, bare], Bar::AtMost(2.0)),
-        Row::value("P7", format!("the same by the clock on the wall, {plugins} plugins"), "s", median(&mut walls), Bar::AtMost(1.5)),
+        Row::ratio(
+            "P7",
+            format!("boot with {plugins} plugins to the first answer, over bare loads"),
+            "ms",
+            [ours, bare],
+            Bar::AtMost(2.0),
+        ),
+        Row::value(
+            "P7",
+            format!("the same by the clock on the wall, {plugins} plugins"),
+            "s",
+            median(&mut walls),
+            Bar::AtMost(1.5),
+        ),
     ])
 }
 
@@ -174,7 +194,13 @@ async fn live(folder: &Path, sizes: &Sizes) -> Result<Vec<Row>> {
     let one = larger(world(folder, "live", FEW, sizes.live, Reuse::Tenant).await?, IDLE_MS)?;
     let [before, after, _] = parts::calls_bytes(&one, &world::tenants(sizes.live)?, 1)?;
     let each = (after - before) / f64::from(sizes.live) / 1024.0;
-    rows.push(Row::value("P8", format!("resident memory of a live instance, of {}", sizes.live), "KiB", each, Bar::AtMost(80.0)));
+    rows.push(Row::value(
+        "P8",
+        format!("resident memory of a live instance, of {}", sizes.live),
+        "KiB",
+        each,
+        Bar::AtMost(80.0),
+    ));
 
     let (plugins, tenants) = (sizes.idle_plugins, world::tenants(100)?);
     let wide = larger(world(folder, "wide", plugins, 1, Reuse::Tenant).await?, 2_000)?;
@@ -182,7 +208,13 @@ async fn live(folder: &Path, sizes: &Sizes) -> Result<Vec<Row>> {
     rest?;
     let [_, after, idle] = parts::calls_bytes(&wide, &tenants, plugins)?;
     let mib = 1024.0 * 1024.0;
-    rows.push(Row::value("P8", format!("{plugins} plugins in 100 tenants after a call each, whole process"), "MiB", after / mib, Bar::AtMost(450.0)));
+    rows.push(Row::value(
+        "P8",
+        format!("{plugins} plugins in 100 tenants after a call each, whole process"),
+        "MiB",
+        after / mib,
+        Bar::AtMost(450.0),
+    ));
     rows.push(Row::value("P8", "the same after the idle limit", "MiB", idle / mib, Bar::AtMost(120.0)));
     Ok(rows)
 }

@@ -18,7 +18,8 @@ use crate::{Options, Result, guests};
 const CALLS: u32 = 3;
 const HOOK: &str = "bench.kv";
 /// As the product asks for a key.
-const GET: &str = "SELECT value, version, expires_at FROM kv WHERE key = $1 AND (expires_at IS NULL OR expires_at > $2)";
+const GET: &str =
+    "SELECT value, version, expires_at FROM kv WHERE key = $1 AND (expires_at IS NULL OR expires_at > $2)";
 const TABLE: &str = "CREATE TABLE kv (key TEXT NOT NULL PRIMARY KEY, value BLOB NOT NULL, version INTEGER NOT NULL, expires_at INTEGER) WITHOUT ROWID";
 const PUT: &str = "INSERT INTO kv VALUES ('calls', x'31', 1, NULL)";
 
@@ -33,7 +34,8 @@ pub(crate) async fn kv_get(host: &Host, tenants: &[TenantId], options: &Options)
         let began = if index == 0 {
             let began = process_cpu();
             for _ in 0..reads {
-                let row: (Vec<u8>, i64, Option<i64>) = sqlx::query_as(GET).bind("calls").bind(1_i64).fetch_one(&pool).await?;
+                let row: (Vec<u8>, i64, Option<i64>) =
+                    sqlx::query_as(GET).bind("calls").bind(1_i64).fetch_one(&pool).await?;
                 std::hint::black_box(row);
             }
             began
@@ -59,7 +61,8 @@ pub(crate) async fn kv_get(host: &Host, tenants: &[TenantId], options: &Options)
 }
 
 async fn bare(path: &std::path::Path) -> Result<SqlitePool> {
-    let options = SqliteConnectOptions::new().filename(path).create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
+    let options =
+        SqliteConnectOptions::new().filename(path).create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
     let pool = SqlitePool::connect_with(options).await?;
     sqlx::query(TABLE).execute(&pool).await?;
     sqlx::query(PUT).execute(&pool).await?;

@@ -16,9 +16,7 @@ impl Arguments {
 
     /// Whether the person asks for help.
     pub(crate) fn wants_help(&self) -> bool {
-        self.words
-            .iter()
-            .any(|word| word == "--help" || word == "-h")
+        self.words.iter().any(|word| word == "--help" || word == "-h")
     }
 
     /// Takes `flag` out and says whether it was there.
@@ -35,9 +33,7 @@ impl Arguments {
     pub(crate) fn nothing_left(&self) -> Result<(), Error> {
         match self.words.first() {
             None => Ok(()),
-            Some(word) => Err(Error::Usage(format!(
-                "`{word}` is not understood; --help lists the options"
-            ))),
+            Some(word) => Err(Error::Usage(format!("`{word}` is not understood; --help lists the options"))),
         }
     }
 
@@ -66,8 +62,6 @@ mod tests {
 
         assert!(arguments.take("--smoke"));
         assert!(!arguments.take("--smoke"));
-        assert!(
-            matches!(arguments.nothing_left(), Err(Error::Usage(text)) if text.contains("`--sloow`"))
-        );
+        assert!(matches!(arguments.nothing_left(), Err(Error::Usage(text)) if text.contains("`--sloow`")));
     }
 }

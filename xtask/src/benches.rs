@@ -28,8 +28,5 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<(), Error> {
     guests::build(false)?;
     let mut command = project::cargo(&["run", "--release", "--package", "bulkhead-benches", "--"]);
     let source = command.args(arguments.rest()).exec();
-    Err(Error::Start {
-        program: "cargo".to_owned(),
-        source,
-    })
+    Err(Error::Start { program: "cargo".to_owned(), source })
 }

@@ -41,10 +41,7 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<(), Error> {
     terminal::progress(&format!("host built in {watch}"));
 
     let source = demo(&arguments.rest()).exec();
-    Err(Error::Start {
-        program: product().display().to_string(),
-        source,
-    })
+    Err(Error::Start { program: product().display().to_string(), source })
 }
 
 /// The build of the product.
@@ -60,10 +57,7 @@ pub(crate) fn build_product() -> Command {
 pub(crate) fn demo(arguments: &[String]) -> Command {
     let mut command = Command::new(product());
     command.current_dir(project::root()).arg("demo");
-    command
-        .arg("--plugins")
-        .arg(project::root().join("plugins"))
-        .args(arguments);
+    command.arg("--plugins").arg(project::root().join("plugins")).args(arguments);
     command
 }
 

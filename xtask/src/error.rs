@@ -42,23 +42,12 @@ pub(crate) enum Error {
 impl Error {
     /// 2 for a wrong command line, otherwise 1.
     pub(crate) fn exit_code(&self) -> u8 {
-        if matches!(self, Error::Usage(_)) {
-            2
-        } else {
-            1
-        }
+        if matches!(self, Error::Usage(_)) { 2 } else { 1 }
     }
 
     /// Wraps an I/O error of `operation` on `path`.
-    pub(crate) fn file(
-        operation: &'static str,
-        path: impl Into<PathBuf>,
-    ) -> impl FnOnce(io::Error) -> Error {
+    pub(crate) fn file(operation: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Error {
         let path = path.into();
-        move |source| Error::File {
-            operation,
-            path,
-            source,
-        }
+        move |source| Error::File { operation, path, source }
     }
 }

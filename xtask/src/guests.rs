@@ -31,13 +31,7 @@ Nothing is built while no source is newer than the components; --force builds an
 /// Bound of compiling all guests.
 const BUILD: Duration = Duration::from_secs(20 * 60);
 /// What guests are made of, beside their own folders.
-const SHARED_SOURCES: [&str; 5] = [
-    "plugins/Cargo.toml",
-    "plugins/Cargo.lock",
-    "sdk/rust",
-    "sdk/macros",
-    "wit",
-];
+const SHARED_SOURCES: [&str; 5] = ["plugins/Cargo.toml", "plugins/Cargo.lock", "sdk/rust", "sdk/macros", "wit"];
 
 /// `cargo xtask guests`.
 ///
@@ -70,10 +64,7 @@ pub(crate) fn build(allow_rustup_download: bool) -> Result<(), Error> {
         return Ok(());
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "compared with the times of files"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "compared with the times of files")]
     let started = SystemTime::now();
     let request = project::toolchain_request(allow_rustup_download);
     let toolchain = find_or_make(&request, &mut terminal::progress)?;
@@ -84,11 +75,7 @@ pub(crate) fn build(allow_rustup_download: bool) -> Result<(), Error> {
 
     fs::create_dir_all(project::guests()).map_err(Error::file("create", project::guests()))?;
     for guest in &guests {
-        place(
-            &target.join(TARGET).join("release").join(&guest.file),
-            &guest.component(),
-            started,
-        )?;
+        place(&target.join(TARGET).join("release").join(&guest.file), &guest.component(), started)?;
     }
     terminal::progress(&format!("{} guests built in {watch}", guests.len()));
     Ok(())
@@ -111,32 +98,16 @@ impl Guest {
 fn members() -> Result<Vec<Guest>, Error> {
     let plugins = project::root().join("plugins");
     let workspace = manifest(&plugins)?;
-    let members = workspace
-        .get("workspace")
-        .and_then(|table| table.get("members")?.as_array());
-    let names = members
-        .into_iter()
-        .flatten()
-        .filter_map(|member| member.as_str());
+    let members = workspace.get("workspace").and_then(|table| table.get("members")?.as_array());
+    let names = members.into_iter().flatten().filter_map(|member| member.as_str());
     names
         .map(|name| {
             let folder = plugins.join(name);
             let manifest = manifest(&folder)?;
-            let library = manifest
-                .get("lib")
-                .and_then(|table| table.get("name")?.as_str());
-            let package = manifest
-                .get("package")
-                .and_then(|table| table.get("name")?.as_str());
-            let file = format!(
-                "{}.wasm",
-                library.or(package).unwrap_or(name).replace('-', "_")
-            );
-            Ok(Guest {
-                folder,
-                name: name.to_owned(),
-                file,
-            })
+            let library = manifest.get("lib").and_then(|table| table.get("name")?.as_str());
+            let package = manifest.get("package").and_then(|table| table.get("name")?.as_str());
+            let file = format!("{}.wasm", library.or(package).unwrap_or(name).replace('-', "_"));
+            Ok(Guest { folder, name: name.to_owned(), file })
         })
         .collect()
 }
@@ -144,28 +115,16 @@ fn members() -> Result<Vec<Guest>, Error> {
 fn manifest(folder: &Path) -> Result<toml::Table, Error> {
     let path = folder.join("Cargo.toml");
     let text = fs::read_to_string(&path).map_err(Error::file("read", &path))?;
-    text.parse()
-        .map_err(|error: toml::de::Error| Error::Malformed {
-            path,
-            reason: error.message().to_owned(),
-        })
+    text.parse().map_err(|error: toml::de::Error| Error::Malformed { path, reason: error.message().to_owned() })
 }
 
 /// Whether every component is there and no source is newer. A folder's own time counts, so that a
 /// removed file is seen.
 fn is_fresh(guests: &[Guest]) -> bool {
-    let built = guests
-        .iter()
-        .map(|guest| modified(&guest.component()))
-        .min()
-        .flatten();
+    let built = guests.iter().map(|guest| modified(&guest.component())).min().flatten();
     let shared = SHARED_SOURCES.iter().map(|path| project::root().join(path));
     let sources = shared.chain(guests.iter().map(|guest| guest.folder.clone()));
-    built.is_some_and(|built| {
-        sources
-            .filter_map(|path| newest(&path))
-            .all(|source| source <= built)
-    })
+    built.is_some_and(|built| sources.filter_map(|path| newest(&path)).all(|source| source <= built))
 }
 
 fn modified(path: &Path) -> Option<SystemTime> {
@@ -174,13 +133,8 @@ fn modified(path: &Path) -> Option<SystemTime> {
 
 /// The latest time in a tree, build output left out.
 fn newest(path: &Path) -> Option<SystemTime> {
-    let below = fs::read_dir(path)
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| Some(entry.ok()?.path()));
-    let below = below
-        .filter(|path| !path.ends_with("target"))
-        .filter_map(|path| newest(&path));
+    let below = fs::read_dir(path).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+    let below = below.filter(|path| !path.ends_with("target")).filter_map(|path| newest(&path));
     below.chain(modified(path)).max()
 }
 
@@ -189,11 +143,7 @@ fn newest(path: &Path) -> Option<SystemTime> {
 fn place(built: &Path, component: &Path, started: SystemTime) -> Result<(), Error> {
     let partial = component.with_extension("partial");
     fs::copy(built, &partial).map_err(Error::file("copy", built))?;
-    let file = fs::File::options()
-        .write(true)
-        .open(&partial)
-        .map_err(Error::file("open", &partial))?;
-    file.set_modified(started)
-        .map_err(Error::file("date", &partial))?;
+    let file = fs::File::options().write(true).open(&partial).map_err(Error::file("open", &partial))?;
+    file.set_modified(started).map_err(Error::file("date", &partial))?;
     fs::rename(&partial, component).map_err(Error::file("place", component))
 }

@@ -47,9 +47,7 @@ fn main() -> ExitCode {
         "guests" => guests::run(arguments),
         "bench" => benches::run(arguments),
         "" | "help" | "-h" | "--help" => arguments::show(HELP),
-        other => Err(Error::Usage(format!(
-            "there is no command `{other}`; `cargo xtask --help` lists them"
-        ))),
+        other => Err(Error::Usage(format!("there is no command `{other}`; `cargo xtask --help` lists them"))),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -41,9 +41,7 @@ pub(crate) fn search_path() -> Vec<PathBuf> {
 /// Where a wasm toolchain may come from, by the user's environment.
 pub(crate) fn toolchain_request(allow_rustup_download: bool) -> Request {
     Request {
-        rustc_override: env::var_os("BULKHEAD_WASM_RUSTC")
-            .filter(|path| !path.is_empty())
-            .map(PathBuf::from),
+        rustc_override: env::var_os("BULKHEAD_WASM_RUSTC").filter(|path| !path.is_empty()).map(PathBuf::from),
         cache_dir: cache_dir_below(&user_cache()),
         allow_rustup_download,
         jobs: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
@@ -53,18 +51,11 @@ pub(crate) fn toolchain_request(allow_rustup_download: bool) -> Request {
 /// A Cargo command at the root, free of what would change the host's build.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new("cargo");
-    command
-        .current_dir(root())
-        .args(arguments)
-        .env_remove("RUSTC_BOOTSTRAP");
+    command.current_dir(root()).args(arguments).env_remove("RUSTC_BOOTSTRAP");
     command
 }
 
 fn user_cache() -> PathBuf {
-    let named = env::var_os("XDG_CACHE_HOME")
-        .filter(|path| !path.is_empty())
-        .map(PathBuf::from);
-    named
-        .or_else(|| env::home_dir().map(|home| home.join(".cache")))
-        .unwrap_or_else(env::temp_dir)
+    let named = env::var_os("XDG_CACHE_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
+    named.or_else(|| env::home_dir().map(|home| home.join(".cache"))).unwrap_or_else(env::temp_dir)
 }

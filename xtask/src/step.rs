@@ -53,14 +53,8 @@ pub(crate) fn run_watched(
         Err(error) => return (Counts::default(), Err(error)),
     };
     let streams = [
-        child
-            .stdout
-            .take()
-            .map(|stream| follow(stream, terminal::line, watch)),
-        child
-            .stderr
-            .take()
-            .map(|stream| follow(stream, terminal::progress, watch)),
+        child.stdout.take().map(|stream| follow(stream, terminal::line, watch)),
+        child.stderr.take().map(|stream| follow(stream, terminal::progress, watch)),
     ];
     let status = wait(&mut child, command, deadline);
     let mut counts = Counts::default();
@@ -87,11 +81,7 @@ impl std::ops::AddAssign for Counts {
     }
 }
 
-fn follow(
-    stream: impl Read + Send + 'static,
-    show: fn(&str),
-    watch: fn(&str) -> Counts,
-) -> JoinHandle<Counts> {
+fn follow(stream: impl Read + Send + 'static, show: fn(&str), watch: fn(&str) -> Counts) -> JoinHandle<Counts> {
     thread::spawn(move || {
         let mut counts = Counts::default();
         for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
@@ -105,17 +95,11 @@ fn follow(
 
 fn spawn(command: &mut Command) -> Result<Child, Error> {
     let child = command.stdin(Stdio::null()).spawn();
-    child.map_err(|source| Error::Start {
-        program: command.get_program().display().to_string(),
-        source,
-    })
+    child.map_err(|source| Error::Start { program: command.get_program().display().to_string(), source })
 }
 
 fn wait(child: &mut Child, command: &Command, deadline: Duration) -> Result<ExitStatus, Error> {
-    let failed = |source| Error::Start {
-        program: command.get_program().display().to_string(),
-        source,
-    };
+    let failed = |source| Error::Start { program: command.get_program().display().to_string(), source };
     let start = Instant::now();
     loop {
         if let Some(status) = child.try_wait().map_err(failed)? {
@@ -124,23 +108,14 @@ fn wait(child: &mut Child, command: &Command, deadline: Duration) -> Result<Exit
         if start.elapsed() >= deadline {
             child.kill().map_err(failed)?;
             child.wait().map_err(failed)?;
-            return Err(Error::Deadline {
-                line: line(command),
-                seconds: deadline.as_secs(),
-            });
+            return Err(Error::Deadline { line: line(command), seconds: deadline.as_secs() });
         }
         thread::sleep(POLL);
     }
 }
 
 fn check(command: &Command, status: ExitStatus) -> Result<(), Error> {
-    if status.success() {
-        Ok(())
-    } else {
-        Err(Error::Failed {
-            line: line(command),
-        })
-    }
+    if status.success() { Ok(()) } else { Err(Error::Failed { line: line(command) }) }
 }
 
 fn line(command: &Command) -> String {

@@ -61,19 +61,13 @@ pub(crate) fn run(mut arguments: Arguments, lines: Lines) -> Result<(), Error> {
     if arguments.wants_help() {
         return arguments::show(HELP);
     }
-    let options = Options {
-        quick: arguments.take("--quick"),
-        lines,
-    };
+    let options = Options { quick: arguments.take("--quick"), lines };
     arguments.nothing_left()?;
 
     let watch = Stopwatch::start();
     let mut total = Counts::default();
     let mut report = Vec::new();
-    for step in steps::STEPS
-        .iter()
-        .filter(|step| !step.is_slow || !options.quick)
-    {
+    for step in steps::STEPS.iter().filter(|step| !step.is_slow || !options.quick) {
         let (counts, line) = report_of(step, &options);
         total += counts;
         report.push(line);
@@ -83,11 +77,7 @@ pub(crate) fn run(mut arguments: Arguments, lines: Lines) -> Result<(), Error> {
     report.iter().for_each(|line| terminal::line(line));
     terminal::line(&format!("all steps in {watch}"));
     terminal::line(&format!("{} passed, {} failed", total.passed, total.failed));
-    if total.failed == 0 {
-        Ok(())
-    } else {
-        Err(Error::TestsFailed)
-    }
+    if total.failed == 0 { Ok(()) } else { Err(Error::TestsFailed) }
 }
 
 /// Runs one step and describes how it went in one line.
@@ -104,35 +94,17 @@ fn report_of(step: &Step, options: &Options) -> (Counts, String) {
 /// or runs nothing, is one failure.
 fn judge(outcome: Outcome) -> (Counts, String) {
     match outcome {
-        Outcome::Step(Ok(())) => (
-            Counts {
-                passed: 1,
-                failed: 0,
-            },
-            "passed".to_owned(),
-        ),
-        Outcome::Step(Err(error)) => (
-            Counts {
-                passed: 0,
-                failed: 1,
-            },
-            format!("FAILED: {}", terminal::chain(&error)),
-        ),
+        Outcome::Step(Ok(())) => (Counts { passed: 1, failed: 0 }, "passed".to_owned()),
+        Outcome::Step(Err(error)) => (Counts { passed: 0, failed: 1 }, format!("FAILED: {}", terminal::chain(&error))),
         Outcome::Tests(mut counts, result) => {
             let mut words = String::new();
             if let Err(error) = result {
                 counts.failed = counts.failed.max(1);
                 words = format!(": {}", terminal::chain(&error));
             }
-            (
-                counts,
-                format!("{} passed, {} failed{words}", counts.passed, counts.failed),
-            )
+            (counts, format!("{} passed, {} failed{words}", counts.passed, counts.failed))
         }
-        Outcome::NotInstalled(remedy) => (
-            Counts::default(),
-            format!("not installed, so not checked: {remedy}"),
-        ),
+        Outcome::NotInstalled(remedy) => (Counts::default(), format!("not installed, so not checked: {remedy}")),
     }
 }
 
@@ -142,34 +114,10 @@ mod tests {
 
     #[test]
     fn a_run_that_fails_without_a_failed_test_is_a_failure() {
-        let stopped = || {
-            Err(Error::Failed {
-                line: "cargo".to_owned(),
-            })
-        };
+        let stopped = || Err(Error::Failed { line: "cargo".to_owned() });
 
-        assert_eq!(
-            judge(Outcome::Tests(Counts::default(), stopped())).0,
-            Counts {
-                passed: 0,
-                failed: 1
-            }
-        );
-        assert_eq!(
-            judge(Outcome::Tests(
-                Counts {
-                    passed: 4,
-                    failed: 2
-                },
-                stopped()
-            ))
-            .0
-            .failed,
-            2
-        );
-        assert_eq!(
-            judge(Outcome::NotInstalled(String::new())).0,
-            Counts::default()
-        );
+        assert_eq!(judge(Outcome::Tests(Counts::default(), stopped())).0, Counts { passed: 0, failed: 1 });
+        assert_eq!(judge(Outcome::Tests(Counts { passed: 4, failed: 2 }, stopped())).0.failed, 2);
+        assert_eq!(judge(Outcome::NotInstalled(String::new())).0, Counts::default());
     }
 }

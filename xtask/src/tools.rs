@@ -17,18 +17,12 @@ const APT: Duration = Duration::from_secs(15 * 60);
 
 /// Path of `program`, in the cache folder of tools or on `PATH`.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
-    project::search_path()
-        .into_iter()
-        .map(|folder| folder.join(program))
-        .find(|path| path.is_file())
+    project::search_path().into_iter().map(|folder| folder.join(program)).find(|path| path.is_file())
 }
 
 /// The command that would install a crate's program where [`find`] looks.
 pub(crate) fn install_line(package: &str) -> String {
-    format!(
-        "cargo install --locked --root {} {package}",
-        project::tools().display()
-    )
+    format!("cargo install --locked --root {} {package}", project::tools().display())
 }
 
 /// The test runner, compiled once where it is not installed.
@@ -56,27 +50,13 @@ pub(crate) fn postgres() -> Result<(), Error> {
     if !is_root() {
         return Err(Error::Missing {
             what: "PostgreSQL's server programs (`initdb`, `pg_ctl`, `postgres`)",
-            remedy:
-                "install them, on Debian with `apt-get install postgresql`; no cluster has to run"
-                    .to_owned(),
+            remedy: "install them, on Debian with `apt-get install postgresql`; no cluster has to run".to_owned(),
         });
     }
     terminal::progress("PostgreSQL is not installed: apt-get install postgresql");
-    for arguments in [
-        vec!["-q", "update"],
-        vec![
-            "-q",
-            "install",
-            "-y",
-            "--no-install-recommends",
-            "postgresql",
-        ],
-    ] {
+    for arguments in [vec!["-q", "update"], vec!["-q", "install", "-y", "--no-install-recommends", "postgresql"]] {
         let mut apt = Command::new("apt-get");
-        step::run(
-            apt.args(arguments).env("DEBIAN_FRONTEND", "noninteractive"),
-            APT,
-        )?;
+        step::run(apt.args(arguments).env("DEBIAN_FRONTEND", "noninteractive"), APT)?;
     }
     if has_postgres() {
         return Ok(());

@@ -21,7 +21,7 @@ use crate::exports::{
 };
 use crate::failures::{ErrorSnapshot, Failures};
 use crate::logs::{Log, LogLine};
-use crate::metrics::CellMetrics;
+use crate::metrics::{CallCount, CellMetrics};
 use crate::reuse::Idle;
 
 /// The tenant's configuration of the plugin.
@@ -63,10 +63,10 @@ pub struct CellConfig {
 }
 
 /// Counts of a cell since it was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CellCounters {
-    /// Calls, refused ones included.
-    pub calls: u64,
+    /// Calls, refused ones included, by entry and outcome.
+    pub calls: Vec<CallCount>,
     /// Fuel of all calls together.
     pub fuel_units: u64,
     /// Host calls of all calls together.
@@ -96,7 +96,6 @@ pub struct Cell {
 /// Sums over the calls of a cell.
 #[derive(Default)]
 struct Totals {
-    calls: AtomicU64,
     fuel_units: AtomicU64,
     host_calls: AtomicU64,
     memory_peak_bytes: AtomicU64,
@@ -104,7 +103,6 @@ struct Totals {
 
 impl Totals {
     fn add(&self, usage: &Usage) {
-        self.calls.fetch_add(1, Ordering::Relaxed);
         self.fuel_units.fetch_add(usage.fuel_units, Ordering::Relaxed);
         self.host_calls.fetch_add(u64::from(usage.host_calls), Ordering::Relaxed);
         self.memory_peak_bytes.fetch_max(usage.memory_peak_bytes, Ordering::Relaxed);
@@ -295,7 +293,7 @@ impl Cell {
     /// Counts since the cell was made.
     pub fn counters(&self) -> CellCounters {
         CellCounters {
-            calls: self.totals.calls.load(Ordering::Relaxed),
+            calls: self.shared.metrics.calls(),
             fuel_units: self.totals.fuel_units.load(Ordering::Relaxed),
             host_calls: self.totals.host_calls.load(Ordering::Relaxed),
             memory_peak_bytes: self.totals.memory_peak_bytes.load(Ordering::Relaxed),

@@ -38,4 +38,5 @@ pub use exports::{HealthReport, RouteRequest, RouteResponse};
 pub use failures::ErrorSnapshot;
 pub use load::Admitted;
 pub use logs::LogLine;
+pub use metrics::CallCount;
 pub use settings::runtime_version;

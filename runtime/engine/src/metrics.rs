@@ -1,7 +1,7 @@
 //! The engine's metrics: names, labels, and handles held where calls happen, so that a call only counts.
 //! It exports nothing; the program installs a recorder before the first cell is made.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -32,11 +32,25 @@ pub(crate) struct CellMetrics {
     pub(crate) plugin: Arc<PluginMetrics>,
     tenant_label: Arc<str>,
     entries: [OnceLock<EntryMetrics>; 7],
+    /// Calls that failed, by entry and code; good calls count in their entry, without a lock.
+    failed: Mutex<BTreeMap<(Entry, Code), u64>>,
     pub(crate) breaker_open: Gauge,
+}
+
+/// Calls of a cell that ended alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallCount {
+    /// How the guest was entered.
+    pub entry: Entry,
+    /// `ok`, or the code that the call ended with.
+    pub outcome: &'static str,
+    /// How many.
+    pub count: u64,
 }
 
 struct EntryMetrics {
     ok: Counter,
+    ok_count: AtomicU64,
     fuel: Counter,
 }
 
@@ -113,7 +127,7 @@ impl CellMetrics {
             "plugin" => plugin.plugin.as_str().to_owned(),
             "tenant" => tenant_label.as_ref().to_owned(),
         );
-        Self { plugin, tenant_label, entries: Default::default(), breaker_open }
+        Self { plugin, tenant_label, entries: Default::default(), failed: Mutex::default(), breaker_open }
     }
 
     /// Counts a call that ran or was refused.
@@ -123,6 +137,7 @@ impl CellMetrics {
         };
         let handles = slot.get_or_init(|| EntryMetrics {
             ok: self.calls_total(entry, "ok"),
+            ok_count: AtomicU64::new(0),
             fuel: metrics::counter!(
                 "bulkhead_fuel_total",
                 "plugin" => self.plugin.plugin.as_str().to_owned(),
@@ -131,8 +146,16 @@ impl CellMetrics {
             ),
         });
         match failed {
-            None => handles.ok.increment(1),
-            Some(code) => self.calls_total(entry, code.as_str()).increment(1),
+            None => {
+                handles.ok.increment(1);
+                handles.ok_count.fetch_add(1, Ordering::Relaxed);
+            }
+            Some(code) => {
+                self.calls_total(entry, code.as_str()).increment(1);
+                let mut failed = self.failed.lock();
+                let count = failed.entry((entry, code)).or_default();
+                *count = count.saturating_add(1);
+            }
         }
         handles.fuel.increment(usage.fuel_units);
         if let Some(duration) = self.plugin.duration(entry) {
@@ -144,6 +167,21 @@ impl CellMetrics {
         {
             self.plugin.memory_peak.set(approximate(peak));
         }
+    }
+
+    /// Calls so far, by entry and outcome.
+    pub(crate) fn calls(&self) -> Vec<CallCount> {
+        let good = ENTRIES.into_iter().zip(&self.entries).filter_map(|(entry, slot)| {
+            let count = slot.get()?.ok_count.load(Ordering::Relaxed);
+            (count > 0).then_some(CallCount { entry, outcome: "ok", count })
+        });
+        let failed = self.failed.lock();
+        let bad = failed.iter().map(|((entry, code), count)| CallCount {
+            entry: *entry,
+            outcome: code.as_str(),
+            count: *count,
+        });
+        good.chain(bad).collect()
     }
 
     fn calls_total(&self, entry: Entry, outcome: &'static str) -> Counter {

@@ -39,6 +39,9 @@ pub(crate) struct Enabled {
     pub(crate) verdict: Arc<Verdict>,
     pub(crate) storage: Option<PluginStore>,
     pub(crate) cell: Arc<Cell>,
+    /// Whether its start has run. A plugin that an operator stopped is mounted without, so that its state is seen, and
+    /// starts when the stop ends.
+    pub(crate) started: bool,
 }
 
 /// One plugin's place in a chain.

@@ -29,7 +29,10 @@ impl Host {
     pub(crate) async fn start(&self, row: &TenantPluginRow, release: &Arc<Release>) -> Result<Arc<Enabled>, Error> {
         let verdict = self.verdict(release, &row.tenant_id)?;
         self.migrate(&row.tenant_id, release, &verdict).await?;
-        let enabled = self.cell(row, release, verdict);
+        if self.inner.kills.load().hit(&row.plugin_id, &row.tenant_id, verdict.core) {
+            return Ok(self.cell(row, release, verdict, false));
+        }
+        let enabled = self.cell(row, release, verdict, true);
         let caller = Caller::system(row.tenant_id.clone());
         let exports = release.component.exports();
         if exports.contains(&"lifecycle") {
@@ -45,8 +48,14 @@ impl Host {
         Ok(enabled)
     }
 
-    /// The plugin's cell in a tenant; nothing of the guest has run.
-    pub(crate) fn cell(&self, row: &TenantPluginRow, release: &Arc<Release>, verdict: Arc<Verdict>) -> Arc<Enabled> {
+    /// The plugin's cell in a tenant; nothing of the guest has run. `started` says whether it is about to, or needs no start.
+    pub(crate) fn cell(
+        &self,
+        row: &TenantPluginRow,
+        release: &Arc<Release>,
+        verdict: Arc<Verdict>,
+        started: bool,
+    ) -> Arc<Enabled> {
         let limits = Limits::effective(&release.manifest.limits, &verdict.limits_ceiling);
         // Manifest request ∩ real imports ∩ ceiling are in the verdict; the tenant's consent is the last factor.
         let grants = verdict.grants.intersection(&Grants::of(row.granted.iter().copied()));
@@ -75,7 +84,14 @@ impl Host {
         if self.inner.kills.load().hit(&row.plugin_id, &row.tenant_id, verdict.core) {
             cell.kill();
         }
-        Arc::new(Enabled { plugin: row.plugin_id.clone(), release: Arc::clone(release), verdict, storage, cell })
+        Arc::new(Enabled {
+            plugin: row.plugin_id.clone(),
+            release: Arc::clone(release),
+            verdict,
+            storage,
+            cell,
+            started,
+        })
     }
 
     /// Runs the release's migrations in a tenant, forward, each once.
@@ -173,7 +189,12 @@ impl Host {
 
     fn drain(&self, enabled: Option<Arc<Enabled>>) {
         let Some(enabled) = enabled else { return };
-        self.inner.tasks.spawn(async move { close(&enabled.cell, DRAIN).await });
+        let host = self.clone();
+        self.inner.tasks.spawn(async move {
+            close(&enabled.cell, DRAIN).await;
+            drop(enabled);
+            host.forget_unused_releases();
+        });
     }
 }
 

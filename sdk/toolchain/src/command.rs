@@ -42,33 +42,20 @@ fn check(command: &Command, status: ExitStatus, stderr: &str) -> Result<(), Erro
     if status.success() {
         return Ok(());
     }
-    Err(Error::Failed {
-        line: line(command),
-        stderr: tail(stderr),
-    })
+    Err(Error::Failed { line: line(command), stderr: tail(stderr) })
 }
 
-fn finish(
-    command: &mut Command,
-    deadline: Duration,
-) -> Result<(ExitStatus, String, String), Error> {
+fn finish(command: &mut Command, deadline: Duration) -> Result<(ExitStatus, String, String), Error> {
     let mut child = command
         .stdin(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(|source| Error::Start {
-            program: command.get_program().display().to_string(),
-            source,
-        })?;
+        .map_err(|source| Error::Start { program: command.get_program().display().to_string(), source })?;
     let stdout = child.stdout.take().map(collect);
     let stderr = child.stderr.take().map(collect);
 
     let status = wait(&mut child, command, deadline)?;
-    let text = |stream: Option<Receiver<String>>| {
-        stream
-            .and_then(|s| s.recv_timeout(DRAIN).ok())
-            .unwrap_or_default()
-    };
+    let text = |stream: Option<Receiver<String>>| stream.and_then(|s| s.recv_timeout(DRAIN).ok()).unwrap_or_default();
     Ok((status, text(stdout), text(stderr)))
 }
 
@@ -78,25 +65,13 @@ fn wait(child: &mut Child, command: &Command, deadline: Duration) -> Result<Exit
     let program = || command.get_program().display().to_string();
     let start = Instant::now();
     loop {
-        if let Some(status) = child.try_wait().map_err(|source| Error::Start {
-            program: program(),
-            source,
-        })? {
+        if let Some(status) = child.try_wait().map_err(|source| Error::Start { program: program(), source })? {
             return Ok(status);
         }
         if start.elapsed() >= deadline {
-            child.kill().map_err(|source| Error::Start {
-                program: program(),
-                source,
-            })?;
-            child.wait().map_err(|source| Error::Start {
-                program: program(),
-                source,
-            })?;
-            return Err(Error::Deadline {
-                line: line(command),
-                seconds: deadline.as_secs(),
-            });
+            child.kill().map_err(|source| Error::Start { program: program(), source })?;
+            child.wait().map_err(|source| Error::Start { program: program(), source })?;
+            return Err(Error::Deadline { line: line(command), seconds: deadline.as_secs() });
         }
         thread::sleep(POLL);
     }
@@ -145,27 +120,16 @@ mod tests {
 
     #[test]
     fn output_comes_back_whole_even_when_it_is_larger_than_a_pipe() {
-        let text = run(
-            &mut shell("head -c 300000 /dev/zero | tr '\\0' x"),
-            Duration::from_secs(20),
-        )
-        .unwrap();
+        let text = run(&mut shell("head -c 300000 /dev/zero | tr '\\0' x"), Duration::from_secs(20)).unwrap();
 
         assert_eq!(text.len(), 300_000);
     }
 
     #[test]
     fn a_failure_carries_the_command_and_the_end_of_its_errors() {
-        let error = run(
-            &mut shell("echo the reason >&2; exit 3"),
-            Duration::from_secs(20),
-        )
-        .unwrap_err();
+        let error = run(&mut shell("echo the reason >&2; exit 3"), Duration::from_secs(20)).unwrap_err();
 
-        assert_eq!(
-            error.to_string(),
-            "`sh -c echo the reason >&2; exit 3` failed: the reason"
-        );
+        assert_eq!(error.to_string(), "`sh -c echo the reason >&2; exit 3` failed: the reason");
     }
 
     #[test]
@@ -187,9 +151,6 @@ mod tests {
 
     #[test]
     fn a_long_message_is_cut_at_a_character() {
-        assert_eq!(
-            tail(&"é".repeat(3_000)).chars().count(),
-            MESSAGE_BYTES_MAX / 2
-        );
+        assert_eq!(tail(&"é".repeat(3_000)).chars().count(), MESSAGE_BYTES_MAX / 2);
     }
 }

@@ -117,8 +117,5 @@ impl fmt::Display for Attempt {
 }
 
 fn list(tried: &[Attempt]) -> String {
-    tried
-        .iter()
-        .map(|attempt| format!("\n  - {attempt}"))
-        .collect()
+    tried.iter().map(|attempt| format!("\n  - {attempt}")).collect()
 }

@@ -66,10 +66,7 @@ pub fn find_or_make(request: &Request, progress: &mut dyn FnMut(&str)) -> Result
     for origin in Origin::order(request) {
         match route::attempt(*origin, request, progress) {
             Ok(toolchain) => return Ok(toolchain),
-            Err(error) => tried.push(Attempt {
-                origin: *origin,
-                error,
-            }),
+            Err(error) => tried.push(Attempt { origin: *origin, error }),
         }
     }
     Err(Error::NoToolchain { tried })
@@ -85,10 +82,7 @@ impl Toolchain {
         command.arg("--target-dir").arg(target_dir);
         // Cargo knows a compiler by its version alone and would link crates that another build of
         // the same release has left in the folder, which fails with "can't find crate".
-        let flags = format!(
-            "target.{TARGET}.rustflags=[\"--cfg=bulkhead_std_{}\"]",
-            self.library
-        );
+        let flags = format!("target.{TARGET}.rustflags=[\"--cfg=bulkhead_std_{}\"]", self.library);
         command.arg("--config").arg(flags);
         command
     }
@@ -98,13 +92,8 @@ impl Toolchain {
 fn cargo_build(rustc: &Path, manifest_dir: &Path) -> Command {
     let mut command = Command::new("cargo");
     command.current_dir(manifest_dir);
-    for name in [
-        "RUSTC_BOOTSTRAP",
-        "RUSTFLAGS",
-        "CARGO_ENCODED_RUSTFLAGS",
-        "RUSTC_WRAPPER",
-        "RUSTC_WORKSPACE_WRAPPER",
-    ] {
+    for name in ["RUSTC_BOOTSTRAP", "RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER"]
+    {
         command.env_remove(name);
     }
     command.env("RUSTC", rustc);

@@ -29,11 +29,7 @@ impl Lock {
         Self::take_within(cache_dir, WAIT, progress)
     }
 
-    fn take_within(
-        cache_dir: &Path,
-        wait: Duration,
-        progress: &mut dyn FnMut(&str),
-    ) -> Result<Lock, Error> {
+    fn take_within(cache_dir: &Path, wait: Duration, progress: &mut dyn FnMut(&str)) -> Result<Lock, Error> {
         let path = beside(cache_dir, ".lock");
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent).map_err(file_error("create", parent))?;
@@ -46,10 +42,7 @@ impl Lock {
                 Ok(()) => return Ok(Lock { _file: file }),
                 Err(TryLockError::Error(source)) => return Err(file_error("lock", &path)(source)),
                 Err(TryLockError::WouldBlock) if start.elapsed() >= wait => {
-                    return Err(Error::Locked {
-                        path,
-                        seconds: wait.as_secs(),
-                    });
+                    return Err(Error::Locked { path, seconds: wait.as_secs() });
                 }
                 Err(TryLockError::WouldBlock) => {}
             }
@@ -64,24 +57,15 @@ impl Lock {
 
 /// The sibling of `cache_dir` whose name has `suffix` added.
 pub(crate) fn beside(cache_dir: &Path, suffix: &str) -> PathBuf {
-    let mut name = cache_dir
-        .file_name()
-        .map_or_else(OsString::new, OsString::from);
+    let mut name = cache_dir.file_name().map_or_else(OsString::new, OsString::from);
     name.push(suffix);
     cache_dir.with_file_name(name)
 }
 
 /// Wraps an I/O error of `operation` on `path`.
-pub(crate) fn file_error(
-    operation: &'static str,
-    path: &Path,
-) -> impl FnOnce(std::io::Error) -> Error + use<> {
+pub(crate) fn file_error(operation: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error + use<> {
     let path = path.to_owned();
-    move |source| Error::File {
-        operation,
-        path,
-        source,
-    }
+    move |source| Error::File { operation, path, source }
 }
 
 #[cfg(test)]
@@ -95,13 +79,9 @@ mod tests {
         let mut lines = Vec::new();
         let first = Lock::take(&cache_dir, &mut |_| {}).unwrap();
 
-        let second = Lock::take_within(&cache_dir, Duration::from_millis(10), &mut |line| {
-            lines.push(line.to_owned())
-        });
+        let second = Lock::take_within(&cache_dir, Duration::from_millis(10), &mut |line| lines.push(line.to_owned()));
 
-        assert!(
-            matches!(second, Err(Error::Locked { path, .. }) if path == folder.path().join("toolchain.lock"))
-        );
+        assert!(matches!(second, Err(Error::Locked { path, .. }) if path == folder.path().join("toolchain.lock")));
         assert_eq!(lines.len(), 1);
 
         drop(first);

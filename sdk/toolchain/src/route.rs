@@ -37,12 +37,7 @@ impl Origin {
         if request.rustc_override.is_some() {
             return &[Origin::Override];
         }
-        &[
-            Origin::Rustup,
-            Origin::Cache,
-            Origin::RustupDownload,
-            Origin::Debian,
-        ]
+        &[Origin::Rustup, Origin::Cache, Origin::RustupDownload, Origin::Debian]
     }
 
     /// Name of the file that remembers the proof.
@@ -71,11 +66,7 @@ impl fmt::Display for Origin {
 ///
 /// # Errors
 /// Why this route gives none.
-pub(crate) fn attempt(
-    origin: Origin,
-    request: &Request,
-    progress: &mut dyn FnMut(&str),
-) -> Result<Toolchain, Error> {
+pub(crate) fn attempt(origin: Origin, request: &Request, progress: &mut dyn FnMut(&str)) -> Result<Toolchain, Error> {
     let rustc = match origin {
         Origin::Override => named(request)?,
         Origin::Rustup => installed()?,
@@ -84,11 +75,7 @@ pub(crate) fn attempt(
         Origin::Debian => made(request, progress)?,
     };
     let library = smoke::prove(&rustc, origin, &request.cache_dir, progress)?;
-    Ok(Toolchain {
-        rustc,
-        origin,
-        library,
-    })
+    Ok(Toolchain { rustc, origin, library })
 }
 
 fn named(request: &Request) -> Result<PathBuf, Error> {
@@ -115,11 +102,7 @@ fn installed() -> Result<PathBuf, Error> {
 pub(crate) fn libstd(rustc: &Path) -> Result<PathBuf, Error> {
     let folder = printed(rustc, "target-libdir")?;
     let mut entries = std::fs::read_dir(&folder).into_iter().flatten();
-    let found = entries.find_map(|entry| {
-        entry
-            .ok()
-            .filter(|entry| is_libstd(&entry.file_name().to_string_lossy()))
-    });
+    let found = entries.find_map(|entry| entry.ok().filter(|entry| is_libstd(&entry.file_name().to_string_lossy())));
     match found {
         Some(entry) => Ok(entry.path()),
         None => Err(not_there(format!("no `libstd-*.rlib` in `{folder}`"))),
@@ -133,19 +116,12 @@ fn printed(rustc: &Path, what: &str) -> Result<String, Error> {
 }
 
 fn is_libstd(name: &str) -> bool {
-    name.starts_with("libstd-")
-        && Path::new(name)
-            .extension()
-            .is_some_and(|extension| extension == "rlib")
+    name.starts_with("libstd-") && Path::new(name).extension().is_some_and(|extension| extension == "rlib")
 }
 
 fn cached(cache_dir: &Path) -> Result<PathBuf, Error> {
     let rustc = cache_dir.join("bin/rustc");
-    if rustc.is_file() {
-        Ok(rustc)
-    } else {
-        Err(not_there(format!("`{}` does not exist", rustc.display())))
-    }
+    if rustc.is_file() { Ok(rustc) } else { Err(not_there(format!("`{}` does not exist", rustc.display()))) }
 }
 
 fn downloaded(request: &Request, progress: &mut dyn FnMut(&str)) -> Result<PathBuf, Error> {
@@ -153,22 +129,15 @@ fn downloaded(request: &Request, progress: &mut dyn FnMut(&str)) -> Result<PathB
         return Err(not_there("not allowed; --allow-rustup-download allows it"));
     }
     progress("rustup target add wasm32-wasip2");
-    command::run(
-        Command::new("rustup").args(["target", "add", TARGET]),
-        RUSTUP,
-    )?;
+    command::run(Command::new("rustup").args(["target", "add", TARGET]), RUSTUP)?;
     installed()
 }
 
 /// Makes the toolchain, unless another process made it while this one waited for the lock.
 fn made(request: &Request, progress: &mut dyn FnMut(&str)) -> Result<PathBuf, Error> {
-    let before = std::fs::metadata(request.cache_dir.join("bin/rustc"))
-        .and_then(|data| data.modified())
-        .ok();
+    let before = std::fs::metadata(request.cache_dir.join("bin/rustc")).and_then(|data| data.modified()).ok();
     let _lock = Lock::take(&request.cache_dir, progress)?;
-    let after = std::fs::metadata(request.cache_dir.join("bin/rustc"))
-        .and_then(|data| data.modified())
-        .ok();
+    let after = std::fs::metadata(request.cache_dir.join("bin/rustc")).and_then(|data| data.modified()).ok();
     if after.is_none() || after == before {
         debian::make(request, progress)?;
     }
@@ -177,22 +146,15 @@ fn made(request: &Request, progress: &mut dyn FnMut(&str)) -> Result<PathBuf, Er
 
 /// Refuses a compiler that is older than the SDK needs; `version` begins with `MAJOR.MINOR`.
 pub(crate) fn check_version(package: &str, version: &str) -> Result<(), Error> {
-    let mut numbers = version
-        .split(['.', '+', '-', ' '])
-        .map_while(|part| part.parse::<u32>().ok());
+    let mut numbers = version.split(['.', '+', '-', ' ']).map_while(|part| part.parse::<u32>().ok());
     match (numbers.next(), numbers.next()) {
         (Some(major), Some(minor)) if (major, minor) >= RUST_MIN => Ok(()),
-        _ => Err(Error::TooOld {
-            package: package.to_owned(),
-            version: version.trim().to_owned(),
-        }),
+        _ => Err(Error::TooOld { package: package.to_owned(), version: version.trim().to_owned() }),
     }
 }
 
 fn not_there(reason: impl Into<String>) -> Error {
-    Error::NotThere {
-        reason: reason.into(),
-    }
+    Error::NotThere { reason: reason.into() }
 }
 
 #[cfg(test)]
@@ -201,21 +163,10 @@ mod tests {
 
     #[test]
     fn only_versions_that_build_the_sdk_pass() {
-        for good in [
-            "1.95.0 (f2d3ce0bd 2026-03-21)",
-            "1.96.0+dfsg1-1~deb12u2",
-            "2.0.0",
-        ] {
+        for good in ["1.95.0 (f2d3ce0bd 2026-03-21)", "1.96.0+dfsg1-1~deb12u2", "2.0.0"] {
             assert!(check_version("rustc", good).is_ok(), "{good}");
         }
-        for bad in [
-            "1.94.1",
-            "1.85.0+dfsg3-1~deb12u3",
-            "0.99",
-            "",
-            "(none)",
-            "nightly",
-        ] {
+        for bad in ["1.94.1", "1.85.0+dfsg3-1~deb12u3", "0.99", "", "(none)", "nightly"] {
             assert!(check_version("rustc", bad).is_err(), "{bad}");
         }
     }

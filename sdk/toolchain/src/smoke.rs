@@ -80,45 +80,27 @@ pub(crate) fn build(rustc: &Path, folder: &Path) -> Result<(), Error> {
     }
     let sources = project.join("src");
     fs::create_dir_all(&sources).map_err(file_error("create", &sources))?;
-    for (path, text) in [
-        (project.join("Cargo.toml"), MANIFEST),
-        (sources.join("main.rs"), SOURCE),
-    ] {
+    for (path, text) in [(project.join("Cargo.toml"), MANIFEST), (sources.join("main.rs"), SOURCE)] {
         fs::write(&path, text).map_err(file_error("write", &path))?;
     }
 
     let target = project.join("target");
     let mut cargo = cargo_build(rustc, &project);
-    cargo
-        .args(["--quiet", "--offline", "--target-dir"])
-        .arg(&target);
+    cargo.args(["--quiet", "--offline", "--target-dir"]).arg(&target);
     command::run(&mut cargo, BUILD)?;
 
     let built = target.join(TARGET).join("release/smoke.wasm");
     let bytes = fs::read(&built).map_err(file_error("read", &built))?;
     fs::remove_dir_all(&project).map_err(file_error("remove", &project))?;
-    if bytes.starts_with(COMPONENT) {
-        Ok(())
-    } else {
-        Err(Error::NotAComponent {
-            rustc: rustc.to_owned(),
-        })
-    }
+    if bytes.starts_with(COMPONENT) { Ok(()) } else { Err(Error::NotAComponent { rustc: rustc.to_owned() }) }
 }
 
 /// What a stamp must hold to speak of this compiler.
 fn proof(rustc: &Path) -> Result<String, Error> {
     let data = fs::metadata(rustc).map_err(file_error("read", rustc))?;
     let modified = data.modified().map_err(file_error("read", rustc))?;
-    let nanoseconds = modified
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_nanos();
-    Ok(format!(
-        "{}\n{} bytes\n{nanoseconds}\n",
-        rustc.display(),
-        data.len()
-    ))
+    let nanoseconds = modified.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    Ok(format!("{}\n{} bytes\n{nanoseconds}\n", rustc.display(), data.len()))
 }
 
 #[cfg(test)]
@@ -136,18 +118,9 @@ mod tests {
     #[test]
     fn a_compiler_that_fails_is_refused_with_its_own_words() {
         let folder = tempfile::tempdir().unwrap();
-        let rustc = compiler(
-            folder.path(),
-            "#!/bin/sh\necho broken compiler >&2\nexit 1\n",
-        );
+        let rustc = compiler(folder.path(), "#!/bin/sh\necho broken compiler >&2\nexit 1\n");
 
-        let error = prove(
-            &rustc,
-            Origin::Override,
-            &folder.path().join("cache"),
-            &mut |_| {},
-        )
-        .unwrap_err();
+        let error = prove(&rustc, Origin::Override, &folder.path().join("cache"), &mut |_| {}).unwrap_err();
 
         assert!(error.to_string().contains("broken compiler"), "{error}");
         assert!(!folder.path().join("cache.smoke/override").exists());
@@ -159,15 +132,8 @@ mod tests {
         let cache = folder.path().join("cache");
         let rustc = compiler(folder.path(), "#!/bin/sh\nexit 1\n");
         fs::create_dir_all(folder.path().join("cache.smoke")).unwrap();
-        fs::write(
-            folder.path().join("cache.smoke/override"),
-            proof(&rustc).unwrap() + "abc",
-        )
-        .unwrap();
-        assert_eq!(
-            prove(&rustc, Origin::Override, &cache, &mut |_| {}).unwrap(),
-            "abc"
-        );
+        fs::write(folder.path().join("cache.smoke/override"), proof(&rustc).unwrap() + "abc").unwrap();
+        assert_eq!(prove(&rustc, Origin::Override, &cache, &mut |_| {}).unwrap(), "abc");
 
         let rustc = compiler(folder.path(), "#!/bin/sh\n# another one\nexit 1\n");
 

@@ -40,27 +40,17 @@ pub(super) const STEPS: [Step; 15] = [
 ];
 
 const fn quick(name: &'static str, run: fn(&Options) -> Outcome) -> Step {
-    Step {
-        name,
-        is_slow: false,
-        run,
-    }
+    Step { name, is_slow: false, run }
 }
 
 const fn slow(name: &'static str, run: fn(&Options) -> Outcome) -> Step {
-    Step {
-        name,
-        is_slow: true,
-        run,
-    }
+    Step { name, is_slow: true, run }
 }
 
 fn cargo(options: &Options, arguments: &[&str]) -> Command {
     let mut command = project::cargo(arguments);
     if options.lines == Lines::Plain {
-        command
-            .env("CARGO_TERM_COLOR", "never")
-            .env("CARGO_TERM_PROGRESS_WHEN", "never");
+        command.env("CARGO_TERM_COLOR", "never").env("CARGO_TERM_PROGRESS_WHEN", "never");
     }
     command
 }
@@ -77,13 +67,7 @@ fn tests(command: &mut Command) -> Outcome {
 fn fmt(options: &Options) -> Outcome {
     for arguments in [
         ["fmt", "--all", "--check", "--manifest-path", "Cargo.toml"],
-        [
-            "fmt",
-            "--all",
-            "--check",
-            "--manifest-path",
-            "plugins/Cargo.toml",
-        ],
+        ["fmt", "--all", "--check", "--manifest-path", "plugins/Cargo.toml"],
     ] {
         if let Err(error) = step::run(&mut cargo(options, &arguments), CHECK) {
             return Outcome::Step(Err(error));
@@ -93,49 +77,19 @@ fn fmt(options: &Options) -> Outcome {
 }
 
 fn clippy(options: &Options) -> Outcome {
-    step(
-        options,
-        &[
-            "clippy",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "-D",
-            "warnings",
-        ],
-        BUILD,
-    )
+    step(options, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], BUILD)
 }
 
 fn guests_clippy(options: &Options) -> Outcome {
-    let arguments = [
-        "clippy",
-        "--manifest-path",
-        "plugins/Cargo.toml",
-        "--workspace",
-        "--all-targets",
-        "--",
-        "-D",
-        "warnings",
-    ];
+    let arguments =
+        ["clippy", "--manifest-path", "plugins/Cargo.toml", "--workspace", "--all-targets", "--", "-D", "warnings"];
     step(options, &arguments, BUILD)
 }
 
 /// Licences, banned crates and registries. Advisories need a database that a build machine without
 /// a network lacks.
 fn deny(options: &Options) -> Outcome {
-    optional(
-        options,
-        "cargo-deny",
-        &[
-            "--offline",
-            "check",
-            "--hide-inclusion-graph",
-            "licenses",
-            "bans",
-            "sources",
-        ],
-    )
+    optional(options, "cargo-deny", &["--offline", "check", "--hide-inclusion-graph", "licenses", "bans", "sources"])
 }
 
 fn machete(options: &Options) -> Outcome {
@@ -156,16 +110,7 @@ fn optional(options: &Options, program: &str, arguments: &[&str]) -> Outcome {
 
 /// The guests' own tests run natively, against the SDK's mock host.
 fn guests_tests(options: &Options) -> Outcome {
-    tests(&mut cargo(
-        options,
-        &[
-            "test",
-            "--manifest-path",
-            "plugins/Cargo.toml",
-            "--workspace",
-            "--no-fail-fast",
-        ],
-    ))
+    tests(&mut cargo(options, &["test", "--manifest-path", "plugins/Cargo.toml", "--workspace", "--no-fail-fast"]))
 }
 
 /// The binaries that the end-to-end tests start, built as the tests' dependencies are.
@@ -178,27 +123,15 @@ fn nextest(options: &Options) -> Outcome {
     let program = match tools::nextest() {
         Ok(program) => program,
         Err(error) => {
-            terminal::progress(&format!(
-                "{}; cargo test runs the tests",
-                terminal::chain(&error)
-            ));
+            terminal::progress(&format!("{}; cargo test runs the tests", terminal::chain(&error)));
             return tests(&mut cargo(
                 options,
-                &[
-                    "test",
-                    "--workspace",
-                    "--lib",
-                    "--bins",
-                    "--tests",
-                    "--no-fail-fast",
-                ],
+                &["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"],
             ));
         }
     };
     let mut command = Command::new(program);
-    command
-        .current_dir(project::root())
-        .env_remove("RUSTC_BOOTSTRAP");
+    command.current_dir(project::root()).env_remove("RUSTC_BOOTSTRAP");
     command.args(["nextest", "run", "--workspace", "--profile", "ci"]);
     if options.quick {
         command.args(["-E", QUICK]);
@@ -207,10 +140,7 @@ fn nextest(options: &Options) -> Outcome {
 }
 
 fn doc_tests(options: &Options) -> Outcome {
-    tests(&mut cargo(
-        options,
-        &["test", "--workspace", "--doc", "--no-fail-fast"],
-    ))
+    tests(&mut cargo(options, &["test", "--workspace", "--doc", "--no-fail-fast"]))
 }
 
 fn doc(options: &Options) -> Outcome {
@@ -221,8 +151,7 @@ fn doc(options: &Options) -> Outcome {
 fn generated(_: &Options) -> Outcome {
     for arguments in GENERATED {
         let mut command = Command::new(demo::product());
-        if let Err(error) = step::run(command.current_dir(project::root()).args(*arguments), CHECK)
-        {
+        if let Err(error) = step::run(command.current_dir(project::root()).args(*arguments), CHECK) {
             return Outcome::Step(Err(error));
         }
     }
@@ -236,24 +165,16 @@ fn smoke(_: &Options) -> Outcome {
 /// Reads the two lines that count tests: nextest's summary and libtest's result.
 fn count(line: &str) -> Counts {
     let line = line.trim();
-    let tail = match (
-        line.strip_prefix("Summary ["),
-        line.strip_prefix("test result: "),
-    ) {
+    let tail = match (line.strip_prefix("Summary ["), line.strip_prefix("test result: ")) {
         (Some(summary), _) => summary.split_once(" run: ").map_or("", |(_, tail)| tail),
         (_, Some(result)) => result,
         _ => return Counts::default(),
     };
     let before = |word: &str| {
         let head = tail.split_once(word).map_or("", |(head, _)| head);
-        head.rsplit([' ', ',', ';'])
-            .find_map(|word| word.parse::<usize>().ok())
-            .unwrap_or(0)
+        head.rsplit([' ', ',', ';']).find_map(|word| word.parse::<usize>().ok()).unwrap_or(0)
     };
-    Counts {
-        passed: before(" passed"),
-        failed: before(" failed") + before(" timed out") + before(" exec failed"),
-    }
+    Counts { passed: before(" passed"), failed: before(" failed") + before(" timed out") + before(" exec failed") }
 }
 
 #[cfg(test)]
@@ -266,26 +187,10 @@ mod tests {
 
     #[test]
     fn both_runners_are_counted() {
-        check(
-            "     Summary [   0.012s] 12 tests run: 12 passed, 0 skipped",
-            12,
-            0,
-        );
-        check(
-            "     Summary [   3.2s] 3/9 tests run: 1 passed (1 slow), 1 failed, 1 timed out, 4 skipped",
-            1,
-            2,
-        );
-        check(
-            "     Summary [   3.2s] 1 test run: 0 passed, 1 failed, 0 skipped",
-            0,
-            1,
-        );
-        check(
-            "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s",
-            3,
-            0,
-        );
+        check("     Summary [   0.012s] 12 tests run: 12 passed, 0 skipped", 12, 0);
+        check("     Summary [   3.2s] 3/9 tests run: 1 passed (1 slow), 1 failed, 1 timed out, 4 skipped", 1, 2);
+        check("     Summary [   3.2s] 1 test run: 0 passed, 1 failed, 0 skipped", 0, 1);
+        check("test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s", 3, 0);
         check("test result: FAILED. 2 passed; 5 failed; 0 ignored", 2, 5);
     }
 

@@ -14,21 +14,14 @@ const MAY_KNOW: [&str; 3] = ["db.rs", "dialect/", "tenant/sqlite"];
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (path, source) in tree.sources() {
-        let Some(name) = path
-            .strip_prefix(CRATE)
-            .filter(|name| !MAY_KNOW.iter().any(|known| name.starts_with(known)))
+        let Some(name) = path.strip_prefix(CRATE).filter(|name| !MAY_KNOW.iter().any(|known| name.starts_with(known)))
         else {
             continue;
         };
         let end = source.tests_begin().unwrap_or(usize::MAX);
         for (line, code) in source.code().take_while(|(line, _)| *line < end) {
-            if let Some(word) = code
-                .split(|c: char| !c.is_alphanumeric() && c != '_')
-                .find(|word| is_engine(word))
-            {
-                let text = format!(
-                    "`{word}` in `{name}`: only db.rs, dialect/ and tenant/sqlite* know the engine"
-                );
+            if let Some(word) = code.split(|c: char| !c.is_alphanumeric() && c != '_').find(|word| is_engine(word)) {
+                let text = format!("`{word}` in `{name}`: only db.rs, dialect/ and tenant/sqlite* know the engine");
                 findings.push(Finding::new(path, line, text));
             }
         }
@@ -37,10 +30,7 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
 }
 
 fn is_engine(word: &str) -> bool {
-    let postgres = word
-        .strip_prefix("Pg")
-        .and_then(|rest| rest.chars().next())
-        .is_some_and(char::is_uppercase);
+    let postgres = word.strip_prefix("Pg").and_then(|rest| rest.chars().next()).is_some_and(char::is_uppercase);
     postgres || word.starts_with("Sqlite") || word.starts_with("Postgres")
 }
 
@@ -54,32 +44,17 @@ mod tests {
         check_rule(
             check,
             &[
-                (
-                    "runtime/database/src/db.rs",
-                    "pub enum Db { Sqlite(SqlitePool), Postgres(PgPool) }\n",
-                ),
-                (
-                    "runtime/database/src/dialect/postgres.rs",
-                    "type A = PgPool;\n",
-                ),
-                (
-                    "runtime/database/src/tenant/sqlite_guard.rs",
-                    "type A = SqliteConnection;\n",
-                ),
-                (
-                    "runtime/database/src/plugins.rs",
-                    "// On Sqlite this is slow.\nfn f(p: &PgPool) {}\n",
-                ),
+                ("runtime/database/src/db.rs", "pub enum Db { Sqlite(SqlitePool), Postgres(PgPool) }\n"),
+                ("runtime/database/src/dialect/postgres.rs", "type A = PgPool;\n"),
+                ("runtime/database/src/tenant/sqlite_guard.rs", "type A = SqliteConnection;\n"),
+                ("runtime/database/src/plugins.rs", "// On Sqlite this is slow.\nfn f(p: &PgPool) {}\n"),
                 (
                     "runtime/database/src/audit.rs",
                     "match db { Db::Sqlite(_) => {} }\n#[cfg(test)]\nmod t { use super::Sqlite; }\n",
                 ),
                 ("runtime/host/src/lib.rs", "enum Choice { Sqlite }\n"),
             ],
-            &[
-                "runtime/database/src/audit.rs:1",
-                "runtime/database/src/plugins.rs:2",
-            ],
+            &["runtime/database/src/audit.rs:1", "runtime/database/src/plugins.rs:2"],
         );
     }
 }

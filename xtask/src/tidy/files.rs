@@ -13,16 +13,10 @@ const LONGER: [(&str, &str); 0] = [];
 
 /// Refuses a file that does not begin with its doc.
 pub(super) fn docs(tree: &Tree) -> Vec<Finding> {
-    let files = tree
-        .files()
-        .filter(|(path, text)| path.ends_with(".rs") && !text.starts_with("//! "));
+    let files = tree.files().filter(|(path, text)| path.ends_with(".rs") && !text.starts_with("//! "));
     files
         .map(|(path, _)| {
-            Finding::new(
-                path,
-                1,
-                "a file begins with `//!`: what it does, and what it deliberately does not",
-            )
+            Finding::new(path, 1, "a file begins with `//!`: what it does, and what it deliberately does not")
         })
         .collect()
 }
@@ -45,11 +39,7 @@ fn judge_lengths(tree: &Tree, longer: &[(&str, &str)]) -> Vec<Finding> {
             ));
         }
         if lines <= LINES_MAX && excepted {
-            findings.push(Finding::new(
-                path,
-                0,
-                "short enough: take it off the list of exceptions",
-            ));
+            findings.push(Finding::new(path, 0, "short enough: take it off the list of exceptions"));
         }
     }
     findings
@@ -77,12 +67,7 @@ mod tests {
     #[test]
     fn a_long_file_is_found_unless_it_has_a_reason() {
         let (short, long) = ("x\n".repeat(500), "x\n".repeat(501));
-        let tree = Tree::of(&[
-            ("a.rs", &short),
-            ("b.rs", &long),
-            ("c.rs", &long),
-            ("d.rs", &short),
-        ]);
+        let tree = Tree::of(&[("a.rs", &short), ("b.rs", &long), ("c.rs", &long), ("d.rs", &short)]);
 
         let found = judge_lengths(&tree, &[("c.rs", "a table"), ("d.rs", "was long")]);
 

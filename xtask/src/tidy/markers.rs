@@ -15,20 +15,12 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     for (path, source) in tree.sources() {
         for (line, code) in source.code() {
             if MACROS.iter().any(|word| has_word(code, word)) {
-                findings.push(Finding::new(
-                    path,
-                    line,
-                    "unfinished: write it or return an error",
-                ));
+                findings.push(Finding::new(path, line, "unfinished: write it or return an error"));
             }
         }
         for (line, comment) in source.comments() {
             if REMINDERS.iter().any(|word| has_word(comment, word)) && !has_issue(comment) {
-                findings.push(Finding::new(
-                    path,
-                    line,
-                    "a reminder names its issue, as in #12",
-                ));
+                findings.push(Finding::new(path, line, "a reminder names its issue, as in #12"));
             }
         }
     }
@@ -36,10 +28,7 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
 }
 
 fn has_issue(comment: &str) -> bool {
-    comment
-        .split('#')
-        .skip(1)
-        .any(|tail| tail.starts_with(|c: char| c.is_ascii_digit()))
+    comment.split('#').skip(1).any(|tail| tail.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 #[cfg(test)]
@@ -61,10 +50,6 @@ mod tests {
 
     #[test]
     fn strings_and_longer_words_pass() {
-        check_rule(
-            check,
-            &[("a.rs", "const A: &str = \"TODO todo!()\";\n// MASTODON\n")],
-            &[],
-        );
+        check_rule(check, &[("a.rs", "const A: &str = \"TODO todo!()\";\n// MASTODON\n")], &[]);
     }
 }

@@ -18,36 +18,19 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
         let mut by_number: BTreeMap<u32, &str> = BTreeMap::new();
         for name in names(tree, folder) {
             let path = format!("{folder}{name}");
-            let number = name
-                .split_once('_')
-                .and_then(|(number, _)| number.parse().ok());
+            let number = name.split_once('_').and_then(|(number, _)| number.parse().ok());
             match number {
-                None => findings.push(Finding::new(
-                    &path,
-                    0,
-                    "a migration is named NNNN_what_it_does.sql",
-                )),
+                None => findings.push(Finding::new(&path, 0, "a migration is named NNNN_what_it_does.sql")),
                 Some(number) => {
                     if let Some(other) = by_number.insert(number, name) {
-                        findings.push(Finding::new(
-                            &path,
-                            0,
-                            format!("has the number of `{other}`"),
-                        ));
+                        findings.push(Finding::new(&path, 0, format!("has the number of `{other}`")));
                     }
                 }
             }
         }
         let expected: BTreeSet<u32> = (1..).take(by_number.len()).collect();
-        if let Some(number) = expected
-            .iter()
-            .find(|number| !by_number.contains_key(number))
-        {
-            findings.push(Finding::new(
-                folder,
-                0,
-                format!("number {number} is missing"),
-            ));
+        if let Some(number) = expected.iter().find(|number| !by_number.contains_key(number)) {
+            findings.push(Finding::new(folder, 0, format!("number {number} is missing")));
         }
     }
     findings
@@ -55,15 +38,11 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
 
 fn missing_twins(tree: &Tree, from: &str, to: &str) -> Vec<Finding> {
     let alone = names(tree, from).filter(|name| tree.get(&format!("{to}{name}")).is_none());
-    alone
-        .map(|name| Finding::new(&format!("{from}{name}"), 0, format!("has no twin in {to}")))
-        .collect()
+    alone.map(|name| Finding::new(&format!("{from}{name}"), 0, format!("has no twin in {to}"))).collect()
 }
 
 fn names<'a>(tree: &'a Tree, folder: &'a str) -> impl Iterator<Item = &'a str> {
-    tree.files()
-        .filter_map(move |(path, _)| path.strip_prefix(folder))
-        .filter(|name| name.ends_with(".sql"))
+    tree.files().filter_map(move |(path, _)| path.strip_prefix(folder)).filter(|name| name.ends_with(".sql"))
 }
 
 #[cfg(test)]
@@ -72,21 +51,11 @@ mod tests {
     use super::*;
 
     fn pair(names: &[&str]) -> Vec<(String, &'static str)> {
-        FOLDERS
-            .iter()
-            .flat_map(|folder| {
-                names
-                    .iter()
-                    .map(move |name| (format!("{folder}{name}"), ""))
-            })
-            .collect()
+        FOLDERS.iter().flat_map(|folder| names.iter().map(move |name| (format!("{folder}{name}"), ""))).collect()
     }
 
     fn check_names(files: &[(String, &str)], expected: &[&str]) {
-        let files: Vec<(&str, &str)> = files
-            .iter()
-            .map(|(path, text)| (path.as_str(), *text))
-            .collect();
+        let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), *text)).collect();
         check_rule(check, &files, expected);
     }
 
@@ -98,27 +67,12 @@ mod tests {
 
     #[test]
     fn a_lone_a_double_a_missing_and_a_nameless_number_are_found() {
-        check_names(
-            &pair(&["0001_start.sql"])[..1],
-            &["migrations/sqlite/0001_start.sql:0"],
-        );
+        check_names(&pair(&["0001_start.sql"])[..1], &["migrations/sqlite/0001_start.sql:0"]);
         check_names(
             &pair(&["0001_a.sql", "0001_b.sql"]),
-            &[
-                "migrations/sqlite/0001_b.sql:0",
-                "migrations/postgres/0001_b.sql:0",
-            ],
+            &["migrations/sqlite/0001_b.sql:0", "migrations/postgres/0001_b.sql:0"],
         );
-        check_names(
-            &pair(&["0002_a.sql"]),
-            &["migrations/sqlite/:0", "migrations/postgres/:0"],
-        );
-        check_names(
-            &pair(&["start.sql"]),
-            &[
-                "migrations/sqlite/start.sql:0",
-                "migrations/postgres/start.sql:0",
-            ],
-        );
+        check_names(&pair(&["0002_a.sql"]), &["migrations/sqlite/:0", "migrations/postgres/:0"]);
+        check_names(&pair(&["start.sql"]), &["migrations/sqlite/start.sql:0", "migrations/postgres/start.sql:0"]);
     }
 }

@@ -59,11 +59,7 @@ struct Finding {
 
 impl Finding {
     fn new(path: &str, line: usize, text: impl Into<String>) -> Finding {
-        Finding {
-            path: path.to_owned(),
-            line,
-            text: text.into(),
-        }
+        Finding { path: path.to_owned(), line, text: text.into() }
     }
 }
 
@@ -99,13 +95,7 @@ pub(crate) fn check() -> Result<(), Error> {
     for finding in &findings {
         terminal::line(&finding.to_string());
     }
-    if findings.is_empty() {
-        Ok(())
-    } else {
-        Err(Error::Untidy {
-            count: findings.len(),
-        })
-    }
+    if findings.is_empty() { Ok(()) } else { Err(Error::Untidy { count: findings.len() }) }
 }
 
 /// Shows that a rule finds exactly `expected` in a tree of `files`, as `path:line` each.
@@ -113,9 +103,6 @@ pub(crate) fn check() -> Result<(), Error> {
 fn check_rule(rule: Rule, files: &[(&str, &str)], expected: &[&str]) {
     let found = rule(&Tree::of(files));
 
-    let places: Vec<String> = found
-        .iter()
-        .map(|finding| format!("{}:{}", finding.path, finding.line))
-        .collect();
+    let places: Vec<String> = found.iter().map(|finding| format!("{}:{}", finding.path, finding.line)).collect();
     assert_eq!(places, expected, "{found:#?}");
 }

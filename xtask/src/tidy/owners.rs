@@ -9,10 +9,7 @@ use super::tree::{Tree, line_of_dependency};
 /// Libraries, as Cargo names them, and the crates that may depend on them.
 const OWNERS: [(&[&str], &[&str]); 5] = [
     (&["sqlx", "libsqlite3-sys"], &["bulkhead-database"]),
-    (
-        &["wasmtime", "wasmtime-wasi", "wasmtime-wasi-http"],
-        &["bulkhead-engine", "bulkhead-bindings"],
-    ),
+    (&["wasmtime", "wasmtime-wasi", "wasmtime-wasi-http"], &["bulkhead-engine", "bulkhead-bindings"]),
     (&["axum"], &["bulkhead-server"]),
     (&["ed25519-dalek"], &["bulkhead-trust"]),
     (&["clap", "clap_complete"], &["bulkhead-cli"]),
@@ -32,36 +29,16 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
                 continue;
             }
             let dependencies = package.dependencies(&KINDS);
-            for library in libraries
-                .iter()
-                .filter(|library| dependencies.iter().any(|name| name == *library))
-            {
-                let line =
-                    line_of_dependency(tree.get(&package.manifest).unwrap_or_default(), library);
+            for library in libraries.iter().filter(|library| dependencies.iter().any(|name| name == *library)) {
+                let line = line_of_dependency(tree.get(&package.manifest).unwrap_or_default(), library);
                 let text = format!("only {} may depend on `{library}`", list(owners));
                 findings.push(Finding::new(&package.manifest, line, text));
             }
-            let paths: Vec<String> = libraries
-                .iter()
-                .map(|name| format!("{}::", name.replace('-', "_")))
-                .collect();
-            for (path, source) in tree
-                .sources()
-                .filter(|(path, _)| path.starts_with(&package.folder))
-            {
-                let named = source
-                    .code()
-                    .filter(|(_, line)| paths.iter().any(|name| has_word(line, name)));
+            let paths: Vec<String> = libraries.iter().map(|name| format!("{}::", name.replace('-', "_"))).collect();
+            for (path, source) in tree.sources().filter(|(path, _)| path.starts_with(&package.folder)) {
+                let named = source.code().filter(|(_, line)| paths.iter().any(|name| has_word(line, name)));
                 findings.extend(named.map(|(line, _)| {
-                    Finding::new(
-                        path,
-                        line,
-                        format!(
-                            "only {} may name `{}`",
-                            list(owners),
-                            libraries.join("`, `")
-                        ),
-                    )
+                    Finding::new(path, line, format!("only {} may name `{}`", list(owners), libraries.join("`, `")))
                 }));
             }
         }
@@ -83,16 +60,10 @@ mod tests {
         check_rule(
             check,
             &[
-                (
-                    "d/Cargo.toml",
-                    "[package]\nname = \"bulkhead-database\"\n[dependencies]\nsqlx = \"0\"\n",
-                ),
+                ("d/Cargo.toml", "[package]\nname = \"bulkhead-database\"\n[dependencies]\nsqlx = \"0\"\n"),
                 ("d/src/lib.rs", "use sqlx::Row;\n"),
                 ("h/Cargo.toml", "[package]\nname = \"bulkhead-host\"\n"),
-                (
-                    "h/src/lib.rs",
-                    "// sqlx::Row stays below\nconst A: &str = \"sqlx::Row\";\n",
-                ),
+                ("h/src/lib.rs", "// sqlx::Row stays below\nconst A: &str = \"sqlx::Row\";\n"),
             ],
             &[],
         );
@@ -107,10 +78,7 @@ mod tests {
                     "h/Cargo.toml",
                     "[package]\nname = \"bulkhead-host\"\n[dev-dependencies]\nwasmtime.workspace = true\n",
                 ),
-                (
-                    "h/src/lib.rs",
-                    "//! Doc.\nfn f(e: engine::wasmtime::Error) {}\n",
-                ),
+                ("h/src/lib.rs", "//! Doc.\nfn f(e: engine::wasmtime::Error) {}\n"),
             ],
             &["h/Cargo.toml:4", "h/src/lib.rs:2"],
         );

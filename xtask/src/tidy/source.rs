@@ -27,17 +27,9 @@ impl Source {
         for (character, part) in classify(text) {
             let blank = if character == '\n' { '\n' } else { ' ' };
             code.push(if part == Part::Code { character } else { blank });
-            comments.push(if part == Part::Comment {
-                character
-            } else {
-                blank
-            });
+            comments.push(if part == Part::Comment { character } else { blank });
         }
-        Source {
-            code,
-            comments,
-            text: text.to_owned(),
-        }
+        Source { code, comments, text: text.to_owned() }
     }
 
     /// Code by line, counted from 1.
@@ -55,9 +47,7 @@ impl Source {
         let lines: Vec<&str> = self.code.lines().collect();
         let begins = |pair: &[&str]| {
             let text = pair.concat();
-            let item = text
-                .split_once("#[cfg(test)]")
-                .map_or("", |(_, item)| item.trim());
+            let item = text.split_once("#[cfg(test)]").map_or("", |(_, item)| item.trim());
             item.starts_with("mod ") && item.contains('{')
         };
         lines.windows(2).position(begins).map(|index| index + 1)
@@ -69,11 +59,7 @@ impl Source {
             return self.text.clone();
         }
         let begin = self.tests_begin().unwrap_or(usize::MAX);
-        self.text
-            .lines()
-            .skip(begin.saturating_sub(1))
-            .collect::<Vec<_>>()
-            .join("\n")
+        self.text.lines().skip(begin.saturating_sub(1)).collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -86,9 +72,7 @@ pub(super) fn is_test_file(path: &str) -> bool {
 pub(super) fn has_word(line: &str, word: &str) -> bool {
     line.match_indices(word).any(|(start, _)| {
         let before = line.get(..start).and_then(|head| head.chars().next_back());
-        let after = line
-            .get(start + word.len()..)
-            .and_then(|tail| tail.chars().next());
+        let after = line.get(start + word.len()..).and_then(|tail| tail.chars().next());
         let goes_on = word.ends_with(is_name) && after.is_some_and(is_name);
         !goes_on && !before.is_some_and(is_name)
     })
@@ -99,9 +83,7 @@ fn is_name(character: char) -> bool {
 }
 
 fn numbered(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    text.lines()
-        .enumerate()
-        .map(|(index, line)| (index + 1, line))
+    text.lines().enumerate().map(|(index, line)| (index + 1, line))
 }
 
 fn classify(text: &str) -> Vec<(char, Part)> {
@@ -113,9 +95,7 @@ fn classify(text: &str) -> Vec<(char, Part)> {
             '/' if rest.starts_with("//") => (rest.find('\n').unwrap_or(rest.len()), Part::Comment),
             '/' if rest.starts_with("/*") => (block_comment(rest), Part::Comment),
             '"' => (string(rest), Part::Text),
-            'r' if !after_name && raw_string(rest).is_some() => {
-                (raw_string(rest).unwrap_or(1), Part::Text)
-            }
+            'r' if !after_name && raw_string(rest).is_some() => (raw_string(rest).unwrap_or(1), Part::Text),
             '\'' => character(rest).map_or((1, Part::Code), |length| (length, Part::Text)),
             _ => (first.len_utf8(), Part::Code),
         };
@@ -166,9 +146,7 @@ fn raw_string(text: &str) -> Option<usize> {
     let hashes = inner.len() - inner.trim_start_matches('#').len();
     let body = inner.get(hashes..)?.strip_prefix('"')?;
     let close = format!("\"{}", "#".repeat(hashes));
-    let end = body
-        .find(&close)
-        .map_or(body.len(), |end| end + close.len());
+    let end = body.find(&close).map_or(body.len(), |end| end + close.len());
     Some(1 + hashes + 1 + end)
 }
 
@@ -180,10 +158,7 @@ fn character(text: &str) -> Option<usize> {
         return Some(2 + first + escape.get(first..)?.find('\'')? + 1);
     }
     let first = inner.chars().next()?.len_utf8();
-    inner
-        .get(first..)?
-        .starts_with('\'')
-        .then_some(1 + first + 1)
+    inner.get(first..)?.starts_with('\'').then_some(1 + first + 1)
 }
 
 #[cfg(test)]
@@ -210,11 +185,7 @@ mod tests {
 
     #[test]
     fn characters_are_told_from_lifetimes() {
-        check(
-            r#"'"' + x<'a> + '\'' + '\u{1F600}' // c"#,
-            "+ x<'a> + +",
-            "// c",
-        );
+        check(r#"'"' + x<'a> + '\'' + '\u{1F600}' // c"#, "+ x<'a> + +", "// c");
         check("fn f<'a>(x: &'a str) {}", "fn f<'a>(x: &'a str) {}", "");
     }
 
@@ -229,10 +200,7 @@ mod tests {
     fn tests_begin_at_their_module() {
         let begin = |text: &str| Source::of(text).tests_begin();
 
-        assert_eq!(
-            begin("#[cfg(test)]\nfn helper() {}\n\n#[cfg(test)]\nmod tests {\n}\n"),
-            Some(4)
-        );
+        assert_eq!(begin("#[cfg(test)]\nfn helper() {}\n\n#[cfg(test)]\nmod tests {\n}\n"), Some(4));
         assert_eq!(begin("#[cfg(test)]\nmod tests;\nfn shipped() {}\n"), None);
         assert_eq!(begin("// #[cfg(test)]\nmod inner {\n}\n"), None);
     }

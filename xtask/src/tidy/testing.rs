@@ -10,16 +10,10 @@ use super::tree::Tree;
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (path, source) in tree.sources() {
-        let begin = if is_test_file(path) {
-            1
-        } else {
-            source.tests_begin().unwrap_or(usize::MAX)
-        };
+        let begin = if is_test_file(path) { 1 } else { source.tests_begin().unwrap_or(usize::MAX) };
         let mut before = ["", ""];
         for (line, code) in source.code() {
-            let in_loop = before
-                .iter()
-                .any(|line| has_word(line, "while") || has_word(line, "loop"));
+            let in_loop = before.iter().any(|line| has_word(line, "while") || has_word(line, "loop"));
             let [_, last] = before;
             before = [last, code];
             let text = if code.contains("#[ignore") {
@@ -51,18 +45,10 @@ mod tests {
                     "a/src/lib.rs",
                     "fn f() { sleep(1); }\n#[cfg(test)]\nmod t {\n#[ignore = \"slow\"]\nfn g() { thread::sleep(D); }\n}\n",
                 ),
-                (
-                    "a/tests/it/main.rs",
-                    "#[should_panic]\nfn h() { tokio::time::sleep(D).await; }\n",
-                ),
+                ("a/tests/it/main.rs", "#[should_panic]\nfn h() { tokio::time::sleep(D).await; }\n"),
                 ("tests/testkit/src/wait.rs", "fn w() { sleep(1); }\n"),
             ],
-            &[
-                "a/src/lib.rs:4",
-                "a/src/lib.rs:5",
-                "a/tests/it/main.rs:1",
-                "a/tests/it/main.rs:2",
-            ],
+            &["a/src/lib.rs:4", "a/src/lib.rs:5", "a/tests/it/main.rs:1", "a/tests/it/main.rs:2"],
         );
     }
 
@@ -70,10 +56,7 @@ mod tests {
     fn a_pause_in_a_loop_is_a_wait_for_a_condition() {
         check_rule(
             check,
-            &[(
-                "a/tests/it/main.rs",
-                "while !gone() {\n    sleep(D);\n}\nsleep(D);\n",
-            )],
+            &[("a/tests/it/main.rs", "while !gone() {\n    sleep(D);\n}\nsleep(D);\n")],
             &["a/tests/it/main.rs:4"],
         );
     }
@@ -82,10 +65,7 @@ mod tests {
     fn words_about_them_pass() {
         check_rule(
             check,
-            &[(
-                "a/tests/it/main.rs",
-                "// no #[ignore]\nconst A: &str = \"sleep(1)\";\nfn oversleep() {}\n",
-            )],
+            &[("a/tests/it/main.rs", "// no #[ignore]\nconst A: &str = \"sleep(1)\";\nfn oversleep() {}\n")],
             &[],
         );
     }

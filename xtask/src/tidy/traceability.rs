@@ -42,11 +42,7 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     let packages = tree.packages();
     let mut findings = Vec::new();
     let mut seen = BTreeSet::new();
-    for row in document
-        .lines()
-        .enumerate()
-        .filter_map(|(index, line)| Row::parse(index + 1, line))
-    {
+    for row in document.lines().enumerate().filter_map(|(index, line)| Row::parse(index + 1, line)) {
         let mut refuse = |text: String| findings.push(Finding::new(DOCUMENT, row.line, text));
         if !is_requirement(row.id) {
             refuse(format!("`{}` is no requirement", row.id));
@@ -54,11 +50,7 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
             refuse(format!("`{}` has a row already", row.id));
         }
         if !STATES.contains(&row.state) {
-            refuse(format!(
-                "`{}` is no state: {}",
-                row.state,
-                STATES.join(", ")
-            ));
+            refuse(format!("`{}` is no state: {}", row.state, STATES.join(", ")));
         }
         let tests: Vec<&str> = row.tests().collect();
         if tests.is_empty() && row.state != "later" {
@@ -70,12 +62,9 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
             }
         }
     }
-    let all = CHAPTERS
-        .iter()
-        .flat_map(|(letter, count)| (1..=*count).map(move |number| format!("{letter}{number}")));
+    let all = CHAPTERS.iter().flat_map(|(letter, count)| (1..=*count).map(move |number| format!("{letter}{number}")));
     findings.extend(
-        all.filter(|id| !seen.contains(id.as_str()))
-            .map(|id| Finding::new(DOCUMENT, 0, format!("`{id}` has no row"))),
+        all.filter(|id| !seen.contains(id.as_str())).map(|id| Finding::new(DOCUMENT, 0, format!("`{id}` has no row"))),
     );
     findings
 }
@@ -98,19 +87,11 @@ impl<'a> Row<'a> {
         let id = id.trim();
         let number = id.strip_prefix(|c: char| c.is_ascii_uppercase())?;
         let is_id = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
-        is_id.then_some(Row {
-            line,
-            id,
-            tests,
-            state: state.trim(),
-        })
+        is_id.then_some(Row { line, id, tests, state: state.trim() })
     }
 
     fn tests(&self) -> impl Iterator<Item = &'a str> {
-        let names = self
-            .tests
-            .split([',', ' '])
-            .flat_map(|part| part.split("<br>"));
+        let names = self.tests.split([',', ' ']).flat_map(|part| part.split("<br>"));
         names
             .map(|name| name.trim().trim_matches('`'))
             .filter(|name| !name.is_empty() && !matches!(*name, "-" | "–" | "—"))
@@ -119,9 +100,7 @@ impl<'a> Row<'a> {
 
 fn is_requirement(id: &str) -> bool {
     CHAPTERS.iter().any(|(letter, count)| {
-        let number = id
-            .strip_prefix(*letter)
-            .and_then(|number| number.parse::<u32>().ok());
+        let number = id.strip_prefix(*letter).and_then(|number| number.parse::<u32>().ok());
         number.is_some_and(|number| (1..=*count).contains(&number))
     })
 }
@@ -135,16 +114,13 @@ fn refusal(tree: &Tree, packages: &[Package], test: &str) -> Option<String> {
         return Some(format!("`{test}` is not of the form crate::test_name"));
     };
     let short = first.replace('_', "-");
-    let known = packages.iter().find(|package| {
-        package.name == short || package.name.strip_prefix("bulkhead-") == Some(&short)
-    });
+    let known =
+        packages.iter().find(|package| package.name == short || package.name.strip_prefix("bulkhead-") == Some(&short));
     let Some(package) = known else {
         return Some(format!("`{test}`: there is no crate `{first}`"));
     };
     let declared = format!("fn {name}(");
-    let mut sources = tree
-        .sources()
-        .filter(|(path, _)| path.starts_with(&package.folder));
+    let mut sources = tree.sources().filter(|(path, _)| path.starts_with(&package.folder));
     let exists = sources.any(|(_, source)| source.code().any(|(_, line)| line.contains(&declared)));
     (!exists).then(|| format!("`{test}`: `{first}` has no `{name}`"))
 }
@@ -170,35 +146,21 @@ mod tests {
         let tree = Tree::of(&[
             (DOCUMENT, text),
             ("t/Cargo.toml", "[package]\nname = \"bulkhead-trust\"\n"),
-            (
-                "t/tests/it/main.rs",
-                "#[test]\nfn a_flipped_bit_is_refused() {}\n// fn not_this_one() {}\n",
-            ),
+            ("t/tests/it/main.rs", "#[test]\nfn a_flipped_bit_is_refused() {}\n// fn not_this_one() {}\n"),
             ("u/Cargo.toml", "[package]\nname = \"u\"\n"),
             ("u/src/lib.rs", "fn elsewhere() {}\n"),
         ]);
 
         let found: Vec<String> = check(&tree).iter().map(ToString::to_string).collect();
 
-        let expected: Vec<String> = expected
-            .iter()
-            .map(|text| format!("{DOCUMENT}{text}"))
-            .collect();
+        let expected: Vec<String> = expected.iter().map(|text| format!("{DOCUMENT}{text}")).collect();
         assert_eq!(found, expected);
     }
 
     #[test]
     fn tests_that_exist_are_accepted() {
-        check_text(
-            &document("| A1 | x | `bulkhead-trust::it::a_flipped_bit_is_refused` | done |\n"),
-            &[],
-        );
-        check_text(
-            &document(
-                "| A1 | a \\| b | trust::a_flipped_bit_is_refused, u::elsewhere | partly |\n",
-            ),
-            &[],
-        );
+        check_text(&document("| A1 | x | `bulkhead-trust::it::a_flipped_bit_is_refused` | done |\n"), &[]);
+        check_text(&document("| A1 | a \\| b | trust::a_flipped_bit_is_refused, u::elsewhere | partly |\n"), &[]);
     }
 
     #[test]
@@ -211,10 +173,7 @@ mod tests {
             &document("| A1 | x | trust::not_this_one | done |\n"),
             &[":3: `trust::not_this_one`: `trust` has no `not_this_one`"],
         );
-        check_text(
-            &document("| A1 | x | v::elsewhere | done |\n"),
-            &[":3: `v::elsewhere`: there is no crate `v`"],
-        );
+        check_text(&document("| A1 | x | v::elsewhere | done |\n"), &[":3: `v::elsewhere`: there is no crate `v`"]);
         check_text(
             &document("| A1 | x | elsewhere | done |\n"),
             &[":3: `elsewhere` is not of the form crate::test_name"],
@@ -223,25 +182,13 @@ mod tests {
 
     #[test]
     fn rows_that_say_nothing_are_refused() {
-        check_text(
-            &document("| A1 | x | - | done |\n"),
-            &[":3: `A1` is done and names no test"],
-        );
+        check_text(&document("| A1 | x | - | done |\n"), &[":3: `A1` is done and names no test"]);
         check_text(
             &document("| A1 | x | - | soon |\n"),
-            &[
-                ":3: `soon` is no state: done, partly, later",
-                ":3: `A1` is soon and names no test",
-            ],
+            &[":3: `soon` is no state: done, partly, later", ":3: `A1` is soon and names no test"],
         );
-        check_text(
-            &document("| A1 | x | - | later |\n| A1 | x | - | later |\n"),
-            &[":4: `A1` has a row already"],
-        );
-        check_text(
-            &document("| A21 | x | - | later |\n"),
-            &[":3: `A21` is no requirement"],
-        );
+        check_text(&document("| A1 | x | - | later |\n| A1 | x | - | later |\n"), &[":4: `A1` has a row already"]);
+        check_text(&document("| A21 | x | - | later |\n"), &[":3: `A21` is no requirement"]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! stored, so that it holds after a restart.
 
 use bulkhead_database::Act;
-use bulkhead_model::{Actor, PluginId, TenantId};
+use bulkhead_model::{Actor, Coded, PluginId, TenantId};
 
 use crate::auth::require_super_admin;
 use crate::clock;
@@ -72,7 +72,27 @@ impl Host {
         let mut tx = self.inner.db.begin().await?;
         tx.delete_kill(plugin, tenant, &act).await?;
         tx.commit().await?;
-        self.load_kills().await
+        self.load_kills().await?;
+        self.start_revived().await
+    }
+
+    /// Starts what was mounted while it was stopped; a tenant's failure is recorded and leaves the others alone.
+    async fn start_revived(&self) -> Result<(), Error> {
+        let snapshot = self.snapshot();
+        let kills = self.inner.kills.load_full();
+        for (tenant, view) in &snapshot.tenants {
+            for enabled in view.plugins.values() {
+                if enabled.started || kills.hit(&enabled.plugin, tenant, enabled.verdict.core) {
+                    continue;
+                }
+                let _turn = self.inner.acts.both(tenant, &enabled.plugin).await?;
+                let row = self.tenant_plugin_row(tenant, &enabled.plugin).await?;
+                if let Err(error) = self.restart(&row).await {
+                    tracing::warn!(plugin.id = %row.plugin_id, tenant.id = %tenant, code = %error.code(), "a revived plugin did not start");
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Reads the stops and applies them to every cell of this node.
@@ -89,7 +109,7 @@ impl Host {
             for enabled in view.plugins.values() {
                 if kills.hit(&enabled.plugin, tenant, enabled.verdict.core) {
                     enabled.cell.kill();
-                } else {
+                } else if enabled.started {
                     enabled.cell.revive();
                 }
             }

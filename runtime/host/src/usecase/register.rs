@@ -23,7 +23,7 @@ impl Host {
         bundles: Vec<Vec<u8>>,
     ) -> Result<(view::Plugin, bool), Error> {
         require_super_admin(actor)?;
-        let (admitted, verdict) = match self.admit(&artifact, &bundles).await {
+        let (admitted, verdict, is_new) = match self.admit(&artifact, &bundles).await {
             Ok(admitted) => admitted,
             Err(error) => {
                 self.record_denial(actor, &error).await?;
@@ -32,7 +32,6 @@ impl Host {
         };
         let id = &admitted.manifest.plugin.id;
         let _turn = self.inner.acts.plugin(id).await?;
-        let is_new = self.is_new(&admitted).await?;
         if is_new {
             self.try_once(&admitted, &artifact).await?;
         }
@@ -50,47 +49,53 @@ impl Host {
                 artifact: &artifact,
             };
             tx.insert_release(&release, &act).await?;
-            if tx.get_plugin(id).await?.status == PluginStatus::Uninstalled {
-                tx.advance_plugin(id, Transition::Register, &act).await?;
-            }
+        }
+        if tx.get_plugin(id).await?.status == PluginStatus::Uninstalled {
+            tx.advance_plugin(id, Transition::Register, &act).await?;
+            tx.set_plugin_version(id, &admitted.manifest.plugin.version, &act).await?;
         }
         tx.insert_bundles(&admitted.digest, &bundles).await?;
         tx.commit().await?;
         Ok((self.view_plugin(id).await?, is_new))
     }
 
-    async fn admit(&self, bytes: &[u8], bundles: &[Vec<u8>]) -> Result<(Artifact, Verdict), Error> {
+    /// The artifact, its verdict, and whether the release is new. A release that is known already is judged for itself,
+    /// not as a step back from a later one; other bytes under its version are refused.
+    async fn admit(&self, bytes: &[u8], bundles: &[Vec<u8>]) -> Result<(Artifact, Verdict, bool), Error> {
         let artifact = bulkhead_trust::artifact::read(bytes, &self.structural_limits()).map_err(Error::Refused)?;
-        let known = self.inner.db.find_latest_release(&artifact.manifest.plugin.id).await?;
+        let plugin = &artifact.manifest.plugin;
+        let same_version = self.inner.db.find_plugin_version(&plugin.id, &plugin.version).await?;
+        let latest = match &same_version {
+            Some(_) => None,
+            None => self.inner.db.find_latest_release(&plugin.id).await?,
+        };
         let state = State {
-            known: known.map(|row| Known { version: row.version, sequence: row.sequence, digest: row.digest }),
+            known: latest.map(|row| Known { version: row.version, sequence: row.sequence, digest: row.digest }),
             ..State::default()
         };
         let verdict = self.judge(&Facts::of(&artifact), &artifact.digest, bundles, &state)?;
-        Ok((artifact, verdict))
-    }
-
-    /// Whether the release is not known yet; another artifact under a known version is refused.
-    async fn is_new(&self, artifact: &Artifact) -> Result<bool, Error> {
-        let plugin = &artifact.manifest.plugin;
-        match self.inner.db.find_plugin_version(&plugin.id, &plugin.version).await? {
-            None => Ok(true),
-            Some(known) if known.digest == artifact.digest => Ok(false),
-            Some(_) => Err(Error::Conflict(format!(
+        match same_version {
+            Some(known) if known.digest != artifact.digest => Err(Error::Conflict(format!(
                 "the version {} of `{}` is registered with other bytes: versions are immutable",
                 plugin.version, plugin.id
             ))),
+            known => Ok((artifact, verdict, known.is_none())),
         }
     }
 
-    /// Compiles in the worker and loads once: a component whose types are not the contract's fails here, not in a
-    /// tenant, and leaves no compiled form behind.
+    /// Compiles in the worker, unless that was done, and loads once: a component whose types are not the contract's fails
+    /// here, not in a tenant, and leaves no compiled form behind.
     async fn try_once(&self, artifact: &Artifact, bytes: &[u8]) -> Result<(), Error> {
         let engine = &self.inner.engine;
         let (digest, facts) = (artifact.digest, Facts::of(artifact).digest());
-        engine.compile(&digest, &facts, bytes).await?;
         let tried = async {
-            let component = engine.load(Admitted::new(digest, facts))?;
+            let component = match engine.load(Admitted::new(digest, facts)) {
+                Err(bulkhead_engine::Error::NotCompiled(_) | bulkhead_engine::Error::CacheMismatch(_)) => {
+                    engine.compile(&digest, &facts, bytes).await?;
+                    engine.load(Admitted::new(digest, facts))?
+                }
+                loaded => loaded?,
+            };
             engine.trial(&component, Limits::DEFAULT).await
         };
         if let Err(error) = tried.await {

@@ -177,8 +177,14 @@ fn metrics_of(enabled: &Enabled, tenant: &TenantId) -> String {
         // Writing to a string cannot fail.
         text.write_fmt(arguments).unwrap_or_default();
     };
+    line(format_args!("# TYPE bulkhead_calls_total counter\n"));
+    for call in &counters.calls {
+        line(format_args!(
+            "bulkhead_calls_total{{plugin=\"{plugin}\",tenant=\"{tenant}\",entry=\"{}\",outcome=\"{}\"}} {}\n",
+            call.entry, call.outcome, call.count
+        ));
+    }
     for (name, kind, value) in [
-        ("bulkhead_calls_total", "counter", counters.calls),
         ("bulkhead_call_failures_total", "counter", counters.failures),
         ("bulkhead_breaker_opened_total", "counter", counters.breaker_opened),
         ("bulkhead_log_dropped_total", "counter", counters.log_dropped),

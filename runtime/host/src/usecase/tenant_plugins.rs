@@ -129,7 +129,12 @@ impl Host {
         tx.commit().await?;
         match outcome {
             Ok(enabled) => {
+                let (core, started) = (enabled.verdict.core, enabled.started);
                 self.mount(&row.tenant_id, enabled).await;
+                // A stop that ended meanwhile left the plugin mounted without its start.
+                if !started && !self.inner.kills.load().hit(&row.plugin_id, &row.tenant_id, core) {
+                    return Box::pin(self.start_stored(&row, release)).await;
+                }
                 Ok(())
             }
             Err(error) => {

@@ -62,7 +62,7 @@ async fn mount_stored(host: &Host) -> Result<Vec<(TenantPluginRow, Arc<Release>)
             if exports.contains(&"lifecycle") || exports.contains(&"health") || release.manifest.migrations.is_some() {
                 later.push((row, release));
             } else if let Some((_, mounted)) = tenants.get_mut(&row.tenant_id) {
-                mounted.push(host.cell(&row, &release, verdict));
+                mounted.push(host.cell(&row, &release, verdict, true));
             }
         }
     }

@@ -42,15 +42,10 @@ pub(super) struct Packages {
 impl Packages {
     /// What to download: compiler, its libraries, the source of `std`, and the C library.
     pub(super) fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> = [
-            "rustc-web",
-            "libstd-rust-web-dev",
-            &self.library,
-            "rust-web-src",
-        ]
-        .iter()
-        .map(|name| format!("{name}={}", self.version))
-        .collect();
+        let mut names: Vec<String> = ["rustc-web", "libstd-rust-web-dev", &self.library, "rust-web-src"]
+            .iter()
+            .map(|name| format!("{name}={}", self.version))
+            .collect();
         names.extend([self.llvm.clone(), "wasi-libc".to_owned()]);
         names
     }
@@ -58,20 +53,13 @@ impl Packages {
     /// What to download where rustup's linkers are not at hand.
     pub(super) fn linker_names(&self) -> Vec<String> {
         let release = self.llvm.trim_start_matches("libllvm");
-        vec![
-            format!("rust-web-llvm={}", self.version),
-            format!("lld-{release}"),
-        ]
+        vec![format!("rust-web-llvm={}", self.version), format!("lld-{release}")]
     }
 }
 
 impl fmt::Display for Packages {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "rustc-web {} with {} and wasi-libc",
-            self.version, self.llvm
-        )
+        write!(f, "rustc-web {} with {} and wasi-libc", self.version, self.llvm)
     }
 }
 
@@ -109,18 +97,12 @@ impl View {
         let version = policy
             .lines()
             .find_map(|line| line.trim().strip_prefix("Candidate: "))
-            .ok_or_else(|| Error::Absent {
-                what: "rustc-web".to_owned(),
-            })?
+            .ok_or_else(|| Error::Absent { what: "rustc-web".to_owned() })?
             .to_owned();
         check_version("rustc-web", &version)?;
         let library = self.depends("libstd-rust-web-dev", &version, "libstd-rust-web-")?;
         let llvm = self.depends(&library, &version, "libllvm")?;
-        Ok(Packages {
-            version,
-            library,
-            llvm,
-        })
+        Ok(Packages { version, library, llvm })
     }
 
     /// Names of the packages that `package` depends on, but for the C and C++ libraries.
@@ -129,13 +111,7 @@ impl View {
     /// apt's own failure.
     pub(super) fn dependencies(&self, package: &str) -> Result<Vec<String>, Error> {
         let mut query = self.apt("apt-cache");
-        query.args([
-            "depends",
-            "--recurse",
-            "--no-recommends",
-            "--no-suggests",
-            "--no-enhances",
-        ]);
+        query.args(["depends", "--recurse", "--no-recommends", "--no-suggests", "--no-enhances"]);
         query.args(["--no-conflicts", "--no-breaks", "--no-replaces", package]);
         let text = command::run(&mut query, QUERY)?;
         let mut names: Vec<String> = text
@@ -153,36 +129,21 @@ impl View {
     ///
     /// # Errors
     /// apt's own failure.
-    pub(super) fn download(
-        &self,
-        packages: &[String],
-        folder: &Path,
-    ) -> Result<Vec<PathBuf>, Error> {
+    pub(super) fn download(&self, packages: &[String], folder: &Path) -> Result<Vec<PathBuf>, Error> {
         fs::create_dir_all(folder).map_err(file_error("create", folder))?;
         let mut download = self.apt("apt-get");
-        download
-            .current_dir(folder)
-            .args(["-q", "download"])
-            .args(packages);
+        download.current_dir(folder).args(["-q", "download"]).args(packages);
         command::run(&mut download, DOWNLOAD)?;
         let entries = fs::read_dir(folder).map_err(file_error("read", folder))?;
-        let mut debs: Vec<PathBuf> = entries
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .collect();
+        let mut debs: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
         debs.sort();
         Ok(debs)
     }
 
     /// The first dependency of `package` whose name begins with `prefix`.
     fn depends(&self, package: &str, version: &str, prefix: &str) -> Result<String, Error> {
-        let text = command::run(
-            self.apt("apt-cache")
-                .args(["show", &format!("{package}={version}")]),
-            QUERY,
-        )?;
-        first_dependency(&text, prefix).ok_or_else(|| Error::Absent {
-            what: format!("{package} with {prefix}*"),
-        })
+        let text = command::run(self.apt("apt-cache").args(["show", &format!("{package}={version}")]), QUERY)?;
+        first_dependency(&text, prefix).ok_or_else(|| Error::Absent { what: format!("{package} with {prefix}*") })
     }
 
     fn apt(&self, program: &str) -> Command {
@@ -193,16 +154,9 @@ impl View {
 }
 
 fn first_dependency(text: &str, prefix: &str) -> Option<String> {
-    let depends = text
-        .lines()
-        .find_map(|line| line.strip_prefix("Depends: "))?;
-    let names = depends
-        .split(',')
-        .filter_map(|entry| entry.split_whitespace().next());
-    names
-        .into_iter()
-        .find(|name| name.starts_with(prefix))
-        .map(str::to_owned)
+    let depends = text.lines().find_map(|line| line.strip_prefix("Depends: "))?;
+    let names = depends.split(',').filter_map(|entry| entry.split_whitespace().next());
+    names.into_iter().find(|name| name.starts_with(prefix)).map(str::to_owned)
 }
 
 /// Debian's sources of this machine, out of every file that apt reads.
@@ -216,10 +170,7 @@ fn machine_sources() -> Result<Vec<Source>, Error> {
     for file in files {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         if name.ends_with(".list") || name.ends_with(".sources") {
-            found.extend(sources::parse(
-                &name,
-                &fs::read_to_string(&file).unwrap_or_default(),
-            ));
+            found.extend(sources::parse(&name, &fs::read_to_string(&file).unwrap_or_default()));
         }
     }
     if found.is_empty() {
@@ -234,13 +185,7 @@ fn machine_sources() -> Result<Vec<Source>, Error> {
 fn with_wasi_suite(sources: &[Source]) -> String {
     let mut text: String = sources.iter().map(Source::line).collect();
     if let Some(archive) = sources.iter().find(|source| source.is_main_archive()) {
-        text.push_str(
-            &Source {
-                suite: WASI_SUITE.to_owned(),
-                ..archive.clone()
-            }
-            .line(),
-        );
+        text.push_str(&Source { suite: WASI_SUITE.to_owned(), ..archive.clone() }.line());
     }
     text
 }
@@ -280,11 +225,7 @@ mod tests {
     use super::*;
 
     fn source(uri: &str, suite: &str) -> Source {
-        Source {
-            uri: uri.to_owned(),
-            suite: suite.to_owned(),
-            signed_by: None,
-        }
+        Source { uri: uri.to_owned(), suite: suite.to_owned(), signed_by: None }
     }
 
     #[test]
@@ -294,20 +235,14 @@ mod tests {
 
         let text = with_wasi_suite(&[security, main]);
 
-        assert_eq!(
-            text.lines().last(),
-            Some("deb [target=Packages] http://mirror.example/debian forky main")
-        );
+        assert_eq!(text.lines().last(), Some("deb [target=Packages] http://mirror.example/debian forky main"));
     }
 
     #[test]
     fn dependencies_are_found_by_their_prefix() {
         let text = "Package: a\nDepends: libc6 (>= 2.34), libllvm22, libstdc++6 (>= 11)\n";
 
-        assert_eq!(
-            first_dependency(text, "libllvm"),
-            Some("libllvm22".to_owned())
-        );
+        assert_eq!(first_dependency(text, "libllvm"), Some("libllvm22".to_owned()));
         assert_eq!(first_dependency(text, "libssl"), None);
         assert_eq!(first_dependency("", "libllvm"), None);
     }

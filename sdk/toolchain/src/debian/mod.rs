@@ -69,20 +69,12 @@ fn make_in(work: &Path, request: &Request, progress: &mut dyn FnMut(&str)) -> Re
 
     write_origin(&sysroot, &debs)?;
     swap(sysroot.folder(), &request.cache_dir)?;
-    say(&format!(
-        "toolchain ready in {}",
-        request.cache_dir.display()
-    ));
+    say(&format!("toolchain ready in {}", request.cache_dir.display()));
     Ok(())
 }
 
 /// Links rustup's linkers into the sysroot, or unpacks Debian's where there is no rustup.
-fn add_linker(
-    view: &View,
-    packages: &Packages,
-    sysroot: &Sysroot,
-    work: &Path,
-) -> Result<(), Error> {
+fn add_linker(view: &View, packages: &Packages, sysroot: &Sysroot, work: &Path) -> Result<(), Error> {
     if sysroot.link_installed_linkers()? {
         return Ok(());
     }
@@ -95,61 +87,33 @@ fn add_linker(
 }
 
 /// Adds shared libraries that a bare system lacks, out of the packages that LLVM depends on.
-fn add_libraries(
-    view: &View,
-    packages: &Packages,
-    sysroot: &Sysroot,
-    work: &Path,
-) -> Result<(), Error> {
+fn add_libraries(view: &View, packages: &Packages, sysroot: &Sysroot, work: &Path) -> Result<(), Error> {
     let missing = sysroot.missing_libraries()?;
     if missing.is_empty() {
         return Ok(());
     }
     let root = work.join("libraries");
     create(&root)?;
-    for deb in view.download(
-        &view.dependencies(&packages.llvm)?,
-        &work.join("libraries-deb"),
-    )? {
+    for deb in view.download(&view.dependencies(&packages.llvm)?, &work.join("libraries-deb"))? {
         unpack(&deb, work, &root)?;
     }
     sysroot.add_libraries(&root, &missing)?;
     let missing = sysroot.missing_libraries()?;
-    if missing.is_empty() {
-        Ok(())
-    } else {
-        Err(Error::MissingLibraries {
-            names: missing.join(", "),
-        })
-    }
+    if missing.is_empty() { Ok(()) } else { Err(Error::MissingLibraries { names: missing.join(", ") }) }
 }
 
 /// Unpacks one package into `root`; of the compiler's source only the standard library.
 fn unpack(deb: &Path, work: &Path, root: &Path) -> Result<(), Error> {
     let name = deb.file_name().unwrap_or_default().to_string_lossy();
     if !name.starts_with("rust-web-src_") {
-        command::run(
-            Command::new("dpkg-deb").arg("-x").arg(deb).arg(root),
-            UNPACK,
-        )?;
+        command::run(Command::new("dpkg-deb").arg("-x").arg(deb).arg(root), UNPACK)?;
         return Ok(());
     }
     let tar = work.join("source.tar");
     let file = fs::File::create(&tar).map_err(file_error("create", &tar))?;
-    command::run_redirected(
-        Command::new("dpkg-deb")
-            .arg("--fsys-tarfile")
-            .arg(deb)
-            .stdout(file),
-        UNPACK,
-    )?;
+    command::run_redirected(Command::new("dpkg-deb").arg("--fsys-tarfile").arg(deb).stdout(file), UNPACK)?;
     let mut extract = Command::new("tar");
-    extract
-        .arg("-xf")
-        .arg(&tar)
-        .arg("-C")
-        .arg(root)
-        .args(["--wildcards", "./usr/src/rustc-*/library"]);
+    extract.arg("-xf").arg(&tar).arg("-C").arg(root).args(["--wildcards", "./usr/src/rustc-*/library"]);
     command::run(&mut extract, UNPACK)?;
     fs::remove_file(&tar).map_err(file_error("remove", &tar))
 }
@@ -185,9 +149,7 @@ fn create(folder: &Path) -> Result<(), Error> {
 
 fn remove(folder: &Path) -> Result<(), Error> {
     match fs::remove_dir_all(folder) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            Err(file_error("remove", folder)(source))
-        }
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(file_error("remove", folder)(source)),
         _ => Ok(()),
     }
 }

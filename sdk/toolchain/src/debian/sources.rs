@@ -16,14 +16,8 @@ pub(super) struct Source {
 impl Source {
     /// The line for an apt source list: packages alone, no translations or icons.
     pub(super) fn line(&self) -> String {
-        let key = self
-            .signed_by
-            .as_ref()
-            .map_or_else(String::new, |path| format!(" signed-by={path}"));
-        format!(
-            "deb [target=Packages{key}] {} {} main\n",
-            self.uri, self.suite
-        )
+        let key = self.signed_by.as_ref().map_or_else(String::new, |path| format!(" signed-by={path}"));
+        format!("deb [target=Packages{key}] {} {} main\n", self.uri, self.suite)
     }
 
     /// Whether this is the main archive rather than the one of security updates.
@@ -32,10 +26,7 @@ impl Source {
     }
 
     fn is_debian(&self) -> bool {
-        let rest = self
-            .uri
-            .split_once("://")
-            .map_or(self.uri.as_str(), |(_, rest)| rest);
+        let rest = self.uri.split_once("://").map_or(self.uri.as_str(), |(_, rest)| rest);
         let mut parts = rest.split('/');
         let host = parts.next().unwrap_or_default();
         host == "debian.org"
@@ -46,14 +37,8 @@ impl Source {
 
 /// Debian's sources in one file of `/etc/apt`; `name` tells which of the two formats it has.
 pub(super) fn parse(name: &str, text: &str) -> Vec<Source> {
-    let all = if name.ends_with(".sources") {
-        paragraphs(text)
-    } else {
-        lines(text)
-    };
-    all.into_iter()
-        .filter(|source| source.is_debian() && !source.suite.ends_with('/'))
-        .collect()
+    let all = if name.ends_with(".sources") { paragraphs(text) } else { lines(text) };
+    all.into_iter().filter(|source| source.is_debian() && !source.suite.ends_with('/')).collect()
 }
 
 /// `deb [signed-by=KEYS] URI SUITE COMPONENT...`, a line each.
@@ -62,20 +47,10 @@ fn lines(text: &str) -> Vec<Source> {
 }
 
 fn line(text: &str) -> Option<Source> {
-    let mut rest = text
-        .trim()
-        .strip_prefix("deb")?
-        .strip_prefix([' ', '\t'])?
-        .trim_start();
+    let mut rest = text.trim().strip_prefix("deb")?.strip_prefix([' ', '\t'])?.trim_start();
     let mut signed_by = None;
-    if let Some((options, after)) = rest
-        .strip_prefix('[')
-        .and_then(|inner| inner.split_once(']'))
-    {
-        signed_by = options
-            .split_whitespace()
-            .find_map(|word| word.strip_prefix("signed-by="))
-            .map(str::to_owned);
+    if let Some((options, after)) = rest.strip_prefix('[').and_then(|inner| inner.split_once(']')) {
+        signed_by = options.split_whitespace().find_map(|word| word.strip_prefix("signed-by=")).map(str::to_owned);
         rest = after;
     }
     let mut words = rest.split_whitespace();
@@ -90,9 +65,7 @@ fn line(text: &str) -> Option<Source> {
 /// `Types:`, `URIs:`, `Suites:`, `Components:`, `Signed-By:` in paragraphs.
 fn paragraphs(text: &str) -> Vec<Source> {
     let kept: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
-    kept.split(|line| line.trim().is_empty())
-        .flat_map(paragraph)
-        .collect()
+    kept.split(|line| line.trim().is_empty()).flat_map(paragraph).collect()
 }
 
 fn paragraph(lines: &[&str]) -> Vec<Source> {
@@ -104,24 +77,15 @@ fn paragraph(lines: &[&str]) -> Vec<Source> {
             .map_or("", |(_, value)| value.trim())
     };
     let has = |name: &str, word: &str| field(name).split_whitespace().any(|found| found == word);
-    if !has("Types", "deb")
-        || !has("Components", "main")
-        || field("Enabled").eq_ignore_ascii_case("no")
-    {
+    if !has("Types", "deb") || !has("Components", "main") || field("Enabled").eq_ignore_ascii_case("no") {
         return Vec::new();
     }
     // A key written out in the paragraph has an empty first line; apt's default ring serves then.
-    let signed_by = Some(field("Signed-By"))
-        .filter(|path| path.starts_with('/'))
-        .map(str::to_owned);
+    let signed_by = Some(field("Signed-By")).filter(|path| path.starts_with('/')).map(str::to_owned);
     let mut found = Vec::new();
     for uri in field("URIs").split_whitespace() {
         for suite in field("Suites").split_whitespace() {
-            found.push(Source {
-                uri: uri.to_owned(),
-                suite: suite.to_owned(),
-                signed_by: signed_by.clone(),
-            });
+            found.push(Source { uri: uri.to_owned(), suite: suite.to_owned(), signed_by: signed_by.clone() });
         }
     }
     found
@@ -132,10 +96,7 @@ mod tests {
     use super::*;
 
     fn check(name: &str, text: &str, expected: &[&str]) {
-        let found: Vec<String> = parse(name, text)
-            .iter()
-            .map(|source| source.line().trim_end().to_owned())
-            .collect();
+        let found: Vec<String> = parse(name, text).iter().map(|source| source.line().trim_end().to_owned()).collect();
 
         assert_eq!(found, expected, "{name}: {text}");
     }
@@ -176,25 +137,13 @@ mod tests {
             "Types: deb\nURIs: https://deb.nodesource.com/node_20.x\nSuites: nodistro\nComponents: main\n",
             &[],
         );
-        check(
-            "cloud.list",
-            "deb https://packages.cloud.example/apt cloud-sdk-bookworm main\n",
-            &[],
-        );
-        check(
-            "near.list",
-            "deb https://notdebian.org/apt bookworm main\n",
-            &[],
-        );
+        check("cloud.list", "deb https://packages.cloud.example/apt cloud-sdk-bookworm main\n", &[]);
+        check("near.list", "deb https://notdebian.org/apt bookworm main\n", &[]);
     }
 
     #[test]
     fn broken_and_disabled_entries_give_nothing() {
-        check(
-            "a.list",
-            "deb\ndeb [\ndeb http://deb.debian.org/debian\ndebian\n",
-            &[],
-        );
+        check("a.list", "deb\ndeb [\ndeb http://deb.debian.org/debian\ndebian\n", &[]);
         check(
             "b.sources",
             "Types: deb\nURIs: http://deb.debian.org/debian\nSuites: sid\nComponents: main\nEnabled: no\n",

@@ -27,66 +27,35 @@ edition = "2024"
 ///
 /// # Errors
 /// [`Error::Absent`] without the source, [`Error::Failed`] with the compiler's message.
-pub(super) fn build(
-    sysroot: &Sysroot,
-    root: &Path,
-    work: &Path,
-    jobs: NonZeroUsize,
-) -> Result<(), Error> {
+pub(super) fn build(sysroot: &Sysroot, root: &Path, work: &Path, jobs: NonZeroUsize) -> Result<(), Error> {
     let source = source(root)?;
     let code = work.join("src");
     fs::create_dir_all(&code).map_err(file_error("create", &code))?;
-    for (path, text) in [
-        (work.join("Cargo.toml"), MANIFEST),
-        (code.join("lib.rs"), "#![no_std]\n"),
-    ] {
+    for (path, text) in [(work.join("Cargo.toml"), MANIFEST), (code.join("lib.rs"), "#![no_std]\n")] {
         fs::write(&path, text).map_err(file_error("write", &path))?;
     }
 
     let target = work.join("target");
     let mut cargo = cargo_build(&sysroot.rustc(), work);
     cargo.arg("--target-dir").arg(&target);
-    cargo.args([
-        "--quiet",
-        "-Zbuild-std=std,panic_abort,panic_unwind",
-        &format!("--jobs={jobs}"),
-    ]);
-    cargo
-        .env("RUSTC_BOOTSTRAP", "1")
-        .env("__CARGO_TESTS_ONLY_SRC_ROOT", &source);
+    cargo.args(["--quiet", "-Zbuild-std=std,panic_abort,panic_unwind", &format!("--jobs={jobs}")]);
+    cargo.env("RUSTC_BOOTSTRAP", "1").env("__CARGO_TESTS_ONLY_SRC_ROOT", &source);
     // Bitcode lets a guest's link-time optimisation reach into std; the remapped path keeps the
     // folder of this build out of panic messages and out of digests.
-    cargo.env(
-        "RUSTFLAGS",
-        format!(
-            "-Cembed-bitcode=yes --remap-path-prefix={}=/rustc/library",
-            source.display()
-        ),
-    );
+    cargo.env("RUSTFLAGS", format!("-Cembed-bitcode=yes --remap-path-prefix={}=/rustc/library", source.display()));
     command::run(&mut cargo, BUILD)?;
 
     let built = target.join(TARGET).join("release/deps");
     let mut found = 0;
     for entry in fs::read_dir(&built).map_err(file_error("read", &built))? {
         let path = entry.map_err(file_error("read", &built))?.path();
-        let name = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if path.extension().is_some_and(|kind| kind == "rlib") && !name.starts_with("libcarrier-") {
-            fs::rename(&path, sysroot.target_libraries().join(name))
-                .map_err(file_error("move", &path))?;
+            fs::rename(&path, sysroot.target_libraries().join(name)).map_err(file_error("move", &path))?;
             found += 1;
         }
     }
-    if found == 0 {
-        Err(Error::Absent {
-            what: "std's own libraries".to_owned(),
-        })
-    } else {
-        Ok(())
-    }
+    if found == 0 { Err(Error::Absent { what: "std's own libraries".to_owned() }) } else { Ok(()) }
 }
 
 /// The `library` folder of the compiler's source.
@@ -94,9 +63,5 @@ fn source(root: &Path) -> Result<PathBuf, Error> {
     let sources = root.join("usr/src");
     let entries = fs::read_dir(&sources).map_err(file_error("read", &sources))?;
     let mut libraries = entries.filter_map(|entry| Some(entry.ok()?.path().join("library")));
-    libraries
-        .find(|path| path.is_dir())
-        .ok_or_else(|| Error::Absent {
-            what: "usr/src/rustc-*/library".to_owned(),
-        })
+    libraries.find(|path| path.is_dir()).ok_or_else(|| Error::Absent { what: "usr/src/rustc-*/library".to_owned() })
 }

@@ -40,52 +40,30 @@ impl Sysroot {
             create(&folder.join(name))?;
         }
         for program in ["rustc", "rustdoc"] {
-            rename(
-                &root.join("usr/bin").join(program),
-                &folder.join("libexec").join(program),
-            )?;
+            rename(&root.join("usr/bin").join(program), &folder.join("libexec").join(program))?;
             let launcher = folder.join("bin").join(program);
-            fs::write(&launcher, LAUNCHER.replace("PROGRAM", program))
-                .map_err(file_error("write", &launcher))?;
+            fs::write(&launcher, LAUNCHER.replace("PROGRAM", program)).map_err(file_error("write", &launcher))?;
             let executable = fs::Permissions::from_mode(0o755);
-            fs::set_permissions(&launcher, executable)
-                .map_err(file_error("make executable", &launcher))?;
+            fs::set_permissions(&launcher, executable).map_err(file_error("make executable", &launcher))?;
         }
-        for triplet in entries(&root.join("usr/lib"))?
-            .iter()
-            .filter(|path| name(path).ends_with("-linux-gnu"))
-        {
+        for triplet in entries(&root.join("usr/lib"))?.iter().filter(|path| name(path).ends_with("-linux-gnu")) {
             move_matching(triplet, &folder.join("lib"), |name| name.contains(".so"))?;
         }
 
         let rustlib = entries(&root.join("usr/lib/rustlib"))?;
-        let host = rustlib
-            .iter()
-            .find(|path| path.join("lib").is_dir() && name(path).contains("-linux-gnu"));
-        let host = host.ok_or_else(|| Error::Absent {
-            what: "usr/lib/rustlib/*-linux-gnu/lib".to_owned(),
-        })?;
-        let sysroot = Sysroot {
-            folder: folder.to_owned(),
-            host: name(host),
-        };
+        let host = rustlib.iter().find(|path| path.join("lib").is_dir() && name(path).contains("-linux-gnu"));
+        let host = host.ok_or_else(|| Error::Absent { what: "usr/lib/rustlib/*-linux-gnu/lib".to_owned() })?;
+        let sysroot = Sysroot { folder: folder.to_owned(), host: name(host) };
         create(&sysroot.linkers())?;
-        rename(
-            &host.join("lib"),
-            &folder.join("lib/rustlib").join(&sysroot.host).join("lib"),
-        )?;
+        rename(&host.join("lib"), &folder.join("lib/rustlib").join(&sysroot.host).join("lib"))?;
 
         let wasi = sysroot.target_libraries().join("self-contained");
         create(&wasi)?;
         let moved = move_matching(&root.join("usr/lib").join(TARGET), &wasi, |name| {
-            Path::new(name)
-                .extension()
-                .is_some_and(|kind| kind == "a" || kind == "o")
+            Path::new(name).extension().is_some_and(|kind| kind == "a" || kind == "o")
         })?;
         if moved == 0 {
-            return Err(Error::Absent {
-                what: format!("usr/lib/{TARGET}/*.a"),
-            });
+            return Err(Error::Absent { what: format!("usr/lib/{TARGET}/*.a") });
         }
         Ok(sysroot)
     }
@@ -114,14 +92,10 @@ impl Sysroot {
     /// # Errors
     /// [`Error::File`].
     pub(super) fn link_installed_linkers(&self) -> Result<bool, Error> {
-        let Ok(installed) = command::run(Command::new("rustc").args(["--print", "sysroot"]), PROBE)
-        else {
+        let Ok(installed) = command::run(Command::new("rustc").args(["--print", "sysroot"]), PROBE) else {
             return Ok(false);
         };
-        let folder = Path::new(installed.trim())
-            .join("lib/rustlib")
-            .join(&self.host)
-            .join("bin");
+        let folder = Path::new(installed.trim()).join("lib/rustlib").join(&self.host).join("bin");
         if LINKERS.iter().any(|linker| !folder.join(linker).is_file()) {
             return Ok(false);
         }
@@ -137,17 +111,10 @@ impl Sysroot {
     /// # Errors
     /// [`Error::Absent`], [`Error::File`].
     pub(super) fn add_debian_linkers(&self, root: &Path) -> Result<(), Error> {
-        let llvm = entries(&root.join("usr/lib"))?
-            .into_iter()
-            .find(|path| name(path).starts_with("llvm-"));
-        let llvm = llvm.ok_or_else(|| Error::Absent {
-            what: "usr/lib/llvm-*".to_owned(),
-        })?;
+        let llvm = entries(&root.join("usr/lib"))?.into_iter().find(|path| name(path).starts_with("llvm-"));
+        let llvm = llvm.ok_or_else(|| Error::Absent { what: "usr/lib/llvm-*".to_owned() })?;
         rename(&llvm.join("bin/lld"), &self.linkers().join("rust-lld"))?;
-        let component = root
-            .join("usr/lib/rustlib")
-            .join(&self.host)
-            .join("bin/wasm-component-ld");
+        let component = root.join("usr/lib/rustlib").join(&self.host).join("bin/wasm-component-ld");
         rename(&component, &self.linkers().join("wasm-component-ld"))
     }
 
@@ -158,8 +125,7 @@ impl Sysroot {
     pub(super) fn missing_libraries(&self) -> Result<Vec<String>, Error> {
         let libraries = self.folder.join("lib");
         let mut ldd = Command::new("ldd");
-        ldd.env("LD_LIBRARY_PATH", &libraries)
-            .arg(self.folder.join("libexec/rustc"));
+        ldd.env("LD_LIBRARY_PATH", &libraries).arg(self.folder.join("libexec/rustc"));
         ldd.args(entries(&libraries)?.iter().filter(|path| path.is_file()));
         Ok(not_found(&command::run(&mut ldd, PROBE)?))
     }
@@ -169,22 +135,13 @@ impl Sysroot {
     /// # Errors
     /// [`Error::File`].
     pub(super) fn add_libraries(&self, root: &Path, names: &[String]) -> Result<(), Error> {
-        let places = ["lib", "usr/lib"]
-            .iter()
-            .filter_map(|place| entries(&root.join(place)).ok())
-            .flatten();
-        let folders: Vec<PathBuf> = places
-            .filter(|path| name(path).ends_with("-linux-gnu"))
-            .collect();
+        let places = ["lib", "usr/lib"].iter().filter_map(|place| entries(&root.join(place)).ok()).flatten();
+        let folders: Vec<PathBuf> = places.filter(|path| name(path).ends_with("-linux-gnu")).collect();
         let mut wanted = names.to_vec();
         // Each round adds at least one library that the packages hold, or is the last.
         while let Some((source, target)) = wanted.iter().find_map(|wanted| {
-            let source = folders
-                .iter()
-                .map(|folder| folder.join(wanted))
-                .find(|path| path.is_file())?;
-            Some((source, self.folder.join("lib").join(wanted)))
-                .filter(|(_, target)| !target.exists())
+            let source = folders.iter().map(|folder| folder.join(wanted)).find(|path| path.is_file())?;
+            Some((source, self.folder.join("lib").join(wanted))).filter(|(_, target)| !target.exists())
         }) {
             fs::copy(&source, &target).map_err(file_error("copy", &source))?;
             wanted = self.missing_libraries()?;
@@ -221,10 +178,7 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, Error> {
 }
 
 fn name(path: &Path) -> String {
-    path.file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned()
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn create(folder: &Path) -> Result<(), Error> {
@@ -250,13 +204,8 @@ mod tests {
     fn packages_without_a_compiler_are_refused_by_the_missing_file() {
         let folder = tempfile::tempdir().unwrap();
 
-        let refused = Sysroot::lay_out(
-            &folder.path().join("root"),
-            &folder.path().join("toolchain"),
-        );
+        let refused = Sysroot::lay_out(&folder.path().join("root"), &folder.path().join("toolchain"));
 
-        assert!(
-            matches!(refused, Err(Error::File { path, .. }) if path.ends_with("usr/bin/rustc"))
-        );
+        assert!(matches!(refused, Err(Error::File { path, .. }) if path.ends_with("usr/bin/rustc")));
     }
 }
