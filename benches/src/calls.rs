@@ -73,8 +73,10 @@ impl Calls {
         let folder = tempfile::tempdir()?;
         let world = World::at(folder.path(), INSTANCES_MAX, IDLE_MS)?;
         let tenants = world::tenants(if options.quick { 60 } else { 120 })?;
-        let (rust, tiny) =
-            (guests::rust("rust-fresh", Reuse::Never), guests::tiny("tiny-fresh", "bench.tiny-fresh", Reuse::Never));
+        let (rust, tiny) = (
+            guests::rust("rust-fresh", Reuse::Never),
+            guests::tiny("tiny-fresh", &guests::hook("tiny-fresh"), Reuse::Never),
+        );
         let engine = raw::engine(16)?;
         let (raw_rust, raw_tiny) =
             (raw::Filter::compile(&engine, &rust.component)?, raw::Filter::compile(&engine, &tiny.component)?);
@@ -119,7 +121,7 @@ impl Calls {
             (&self.rust, "rust", "Rust filter", [Bar::AtMost(1.3), Bar::AtMost(2.0), Bar::AtMost(2.0)]),
             (&self.tiny, "tiny", "tiny filter", [Bar::None; 3]),
         ] {
-            let (fresh, warm) = (format!("bench.{name}-fresh"), format!("bench.{name}-warm"));
+            let (fresh, warm) = (format!("bench.{name}_fresh"), format!("bench.{name}_warm"));
             let (mut fresh_tenants, mut warm_tenants) = (self.rotation(), self.rotation());
             let mut kept = filter.instantiate().await?;
             let count = self.options.calls(BATCH.1 * 5);
@@ -203,8 +205,8 @@ impl Calls {
                 }
                 Ok(round.new_us)
             }
-            1 => self.batch(&mut fresh, "bench.tiny-fresh", BATCH).await,
-            _ => self.batch(&mut warm, "bench.tiny-warm", BATCH).await,
+            1 => self.batch(&mut fresh, "bench.tiny_fresh", BATCH).await,
+            _ => self.batch(&mut warm, "bench.tiny_warm", BATCH).await,
         })
         .await?;
         Ok(vec![
@@ -218,14 +220,14 @@ impl Calls {
         let (mut fresh, mut warm) = (self.rotation(), self.rotation());
         let [never_kept, rested] = rounds(self.options.rounds, async |index| {
             if index == 0 {
-                return self.once_each(&fresh.take(RESTED, 1).await, "bench.rust-fresh").await;
+                return self.once_each(&fresh.take(RESTED, 1).await, "bench.rust_fresh").await;
             }
             let callers = warm.take(RESTED, 2).await;
             for caller in &callers {
-                call(&self.host, caller, "bench.rust-warm").await?;
+                call(&self.host, caller, "bench.rust_warm").await?;
             }
             tokio::time::sleep(Duration::from_millis(IDLE_MS * 2)).await;
-            self.once_each(&callers, "bench.rust-warm").await
+            self.once_each(&callers, "bench.rust_warm").await
         })
         .await?;
         Ok(Row::ratio(
@@ -249,7 +251,7 @@ impl Calls {
     /// hold each other up are twice as fast as one.
     async fn two_threads(&self) -> Result<Vec<Row>> {
         let mut rows = Vec::new();
-        for (hook, what, least) in [("bench.rust-fresh", "fresh", 1.6), ("bench.rust-warm", "warm", 1.8)] {
+        for (hook, what, least) in [("bench.rust_fresh", "fresh", 1.6), ("bench.rust_warm", "warm", 1.8)] {
             let mut rotation = self.rotation();
             let [one, two] = rounds(self.options.rounds, async |index| {
                 let (left, right) =
@@ -274,7 +276,7 @@ impl Calls {
         let (mut good, mut bad) = (self.rotation(), self.rotation());
         let [good_us, bad_us] = rounds(self.options.rounds, async |index| {
             if index == 0 {
-                return self.batch(&mut good, "bench.tiny-fresh", TRAPS).await;
+                return self.batch(&mut good, "bench.tiny_fresh", TRAPS).await;
             }
             let callers = bad.take(TRAPS.0, TRAPS.1).await;
             let began = thread_cpu();
@@ -304,8 +306,11 @@ fn small_plugins() -> Vec<Source> {
     let chain = |hook: &'static str, count: u32| {
         (0..count).map(move |index| guests::tiny(&format!("{hook}-{index}"), &format!("bench.{hook}"), Reuse::Tenant))
     };
-    let mut sources =
-        vec![guests::tiny("tiny-warm", "bench.tiny-warm", Reuse::Tenant), guests::trapping("trap"), guests::kv("kv")];
+    let mut sources = vec![
+        guests::tiny("tiny-warm", &guests::hook("tiny-warm"), Reuse::Tenant),
+        guests::trapping("trap"),
+        guests::kv("kv"),
+    ];
     sources.extend(chain("five", 5).chain(chain("ten", 10)));
     sources
 }

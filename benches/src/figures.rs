@@ -50,7 +50,7 @@ impl Row {
     }
 
     /// What could not be measured, and why.
-    pub(crate) fn not_run(id: &'static str, what: impl Into<String>, reason: impl ToString) -> Self {
+    pub(crate) fn not_run(id: &'static str, what: impl Into<String>, reason: &impl ToString) -> Self {
         Self { id, what: what.into(), measured: Measured::NotRun(reason.to_string()) }
     }
 
@@ -137,6 +137,6 @@ mod tests {
         check(ratio(0.0, 0.0, Bar::AtMost(2.0)), "SHORT");
         check(Row::value("P8", "memory", "KiB", 80.0, Bar::AtMost(80.0)), "pass");
         check(Row::value("P8", "memory", "KiB", 1.0, Bar::None), "-");
-        check(Row::not_run("P5", "a peer", "it is not installed"), "not run");
+        check(Row::not_run("P5", "a peer", &"it is not installed"), "not run");
     }
 }

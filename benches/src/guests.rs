@@ -10,26 +10,22 @@ pub(crate) const KV_READS: u32 = 400;
 /// Functions of [`sized`], each about 200 bytes: together a usual Rust plugin's 120 KB.
 const FUNCTIONS: usize = 600;
 
-/// `bench.<name>` with the code of `hello`, a filter of the hook `bench.<name>` that it leaves as it is.
+/// `bench.<name>` with the code of `hello`, a filter of its own hook that it leaves as it is.
 pub(crate) fn rust(name: &str, reuse: Reuse) -> Source {
-    named(HELLO.source(), name, reuse).edit(|manifest| {
-        if let Some(hook) = manifest.hooks.first_mut() {
-            hook.name = hook_name(name);
-        }
-    })
+    named(HELLO.source(), name, reuse)
 }
 
 /// `bench.<name>` with the smallest filter, behind `hook`.
 pub(crate) fn tiny(name: &str, hook: &str, reuse: Reuse) -> Source {
-    filter(name, hook, reuse, hostile("echo").source().component)
+    guests::plain(&manifest(name, hook, reuse), hostile("echo").source().component)
 }
 
 /// `bench.<name>` whose filter traps as a panic does.
 pub(crate) fn trapping(name: &str) -> Source {
-    filter(name, &format!("bench.{name}"), Reuse::Never, hostile("panic").source().component)
+    filter(name, Reuse::Never, hostile("panic").source().component)
 }
 
-/// `bench.<name>`, as large as a usual Rust plugin, a filter of `bench.<name>` that leaves its value as it is.
+/// `bench.<name>`, as large as a usual Rust plugin, a filter of its own hook that leaves its value as it is.
 pub(crate) fn sized(name: &str, reuse: Reuse) -> Source {
     use std::fmt::Write as _;
     let mut functions = String::new();
@@ -43,7 +39,7 @@ pub(crate) fn sized(name: &str, reuse: Reuse) -> Source {
         functions.push_str(&format!("(func (param i32) (result i32) {steps} (local.get 0))"));
     }
     let module = hooks_module("", &functions, "(i32.const 16)", 17);
-    filter(name, &format!("bench.{name}"), reuse, guests::component(&module, &[], &["hooks"]))
+    filter(name, reuse, guests::component(&module, &[], &["hooks"]))
 }
 
 /// `bench.<name>` whose filter reads a key [`KV_READS`] times when its value is longer than ten bytes, and writes it
@@ -68,12 +64,12 @@ pub(crate) fn kv(name: &str) -> Source {
     );
     let module = hooks_module(imports, r#"(data (i32.const 4096) "calls")"#, &body, 2);
     let component = guests::component(&module, &["kv"], &["hooks"]);
-    let manifest = manifest(name, &format!("bench.{name}"), Reuse::Tenant) + "[capabilities]\nkv = true\n";
+    let manifest = manifest(name, &hook(name), Reuse::Tenant) + "[capabilities]\nkv = true\n";
     guests::plain(&manifest, component)
 }
 
-fn filter(name: &str, hook: &str, reuse: Reuse, component: Vec<u8>) -> Source {
-    guests::plain(&manifest(name, hook, reuse), component)
+fn filter(name: &str, reuse: Reuse, component: Vec<u8>) -> Source {
+    guests::plain(&manifest(name, &hook(name), reuse), component)
 }
 
 fn manifest(name: &str, hook: &str, reuse: Reuse) -> String {
@@ -87,13 +83,19 @@ fn manifest(name: &str, hook: &str, reuse: Reuse) -> String {
     )
 }
 
-/// The same plugin under another id.
+/// The same plugin as `bench.<name>`, behind its own hook.
 pub(crate) fn named(source: Source, name: &str, reuse: Reuse) -> Source {
-    source.id(&format!("bench.{name}")).edit(|manifest: &mut Manifest| manifest.limits.reuse = reuse)
+    source.id(&format!("bench.{name}")).edit(|manifest: &mut Manifest| {
+        manifest.limits.reuse = reuse;
+        if let (Some(first), Ok(name)) = (manifest.hooks.first_mut(), hook(name).parse()) {
+            first.name = name;
+        }
+    })
 }
 
-fn hook_name(name: &str) -> bulkhead_model::HookName {
-    format!("bench.{name}").parse().unwrap_or_else(|error| unreachable!("`bench.{name}` is a hook's name: {error}"))
+/// `bench.<name>`, hyphens as underscores: the hook of a plugin that has one to itself.
+pub(crate) fn hook(name: &str) -> String {
+    format!("bench.{}", name.replace('-', "_"))
 }
 
 /// A core module that exports hooks; parameter 13 of the filter is the length of its value.

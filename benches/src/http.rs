@@ -56,7 +56,7 @@ pub(crate) async fn run(options: &Options) -> Result<Vec<Row>> {
                     lanes.push(Lane::new(serving, folder.path().join(name), peers::path_of(name))?);
                     names.push(name);
                 }
-                Err(reason) => rows.push(Row::not_run("P5", name, reason)),
+                Err(reason) => rows.push(Row::not_run("P5", name, &reason)),
             }
         }
     }

@@ -135,8 +135,8 @@ fn measured(arguments: Vec<String>) -> Result<()> {
     Ok(())
 }
 
-fn group(name: &'static str, options: &Options, work: impl AsyncFn(&Options) -> Result<Vec<Row>>) -> Vec<Row> {
+fn group(name: &'static str, options: &Options, work: impl AsyncFnOnce(&Options) -> Result<Vec<Row>>) -> Vec<Row> {
     eprintln!("measuring {name} ...");
     let rows = on_this_thread(work(options));
-    rows.unwrap_or_else(|error| vec![Row::not_run("-", name, error)])
+    rows.unwrap_or_else(|error| vec![Row::not_run("-", name, &error)])
 }

@@ -91,14 +91,7 @@ fn name(index: u32) -> String {
 async fn world(folder: &Path, label: &str, plugins: u32, tenants: u32, reuse: Reuse) -> Result<World> {
     let world = World::at(&folder.join(label), INSTANCES, IDLE_MS)?;
     let model = guests::sized("p0000", reuse);
-    let sources = (0..plugins).map(|index| {
-        let name = name(index);
-        guests::named(model.clone(), &name, reuse).edit(|manifest| {
-            if let (Some(hook), Ok(named)) = (manifest.hooks.first_mut(), format!("bench.{name}").parse()) {
-                hook.name = named;
-            }
-        })
-    });
+    let sources = (0..plugins).map(|index| guests::named(model.clone(), &name(index), reuse));
     world.install(sources.collect()).await?;
     let all = (0..plugins).map(|index| Ok((world::plugin(&name(index))?, "{}"))).collect::<Result<Vec<_>>>()?;
     let few: Vec<(PluginId, &str)> = all.iter().take(usize::try_from(FEW)?).cloned().collect();
@@ -128,7 +121,7 @@ async fn boot(world: &World, plugins: u32, options: &Options) -> Result<Vec<Row>
         call(&host, &caller, &hook).await?;
         let passed = process_cpu() - began;
         walls.push(wall.elapsed().as_secs_f64());
-        close(host).await;
+        close(&host).await;
         Ok(passed.as_secs_f64() * 1e3)
     })
     .await?;
@@ -150,7 +143,7 @@ async fn boot(world: &World, plugins: u32, options: &Options) -> Result<Vec<Row>
     ])
 }
 
-async fn close(host: Host) {
+async fn close(host: &Host) {
     host.shutdown(Duration::from_secs(2)).await;
 }
 
@@ -183,15 +176,15 @@ async fn growth(few: &World, many: &World, what: String, options: &Options) -> R
         Ok(each_us(passed, CALLS * FEW))
     })
     .await?;
-    close(few).await;
-    close(many).await;
+    close(&few).await;
+    close(&many).await;
     Ok(Row::ratio("P14", what, "us", [large_us, small_us], Bar::AtMost(1.1)))
 }
 
 /// P8: live instances, and many plugins in many tenants.
 async fn live(folder: &Path, sizes: &Sizes) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    let one = larger(world(folder, "live", FEW, sizes.live, Reuse::Tenant).await?, IDLE_MS)?;
+    let one = larger(&world(folder, "live", FEW, sizes.live, Reuse::Tenant).await?, IDLE_MS)?;
     let [before, after, _] = parts::calls_bytes(&one, &world::tenants(sizes.live)?, 1)?;
     let each = (after - before) / f64::from(sizes.live) / 1024.0;
     rows.push(Row::value(
@@ -203,9 +196,8 @@ async fn live(folder: &Path, sizes: &Sizes) -> Result<Vec<Row>> {
     ));
 
     let (plugins, tenants) = (sizes.idle_plugins, world::tenants(100)?);
-    let wide = larger(world(folder, "wide", plugins, 1, Reuse::Tenant).await?, 2_000)?;
-    let rest = everywhere(&wide, &tenants, plugins).await;
-    rest?;
+    let wide = larger(&world(folder, "wide", plugins, 1, Reuse::Tenant).await?, 2_000)?;
+    everywhere(&wide, &tenants, plugins).await?;
     let [_, after, idle] = parts::calls_bytes(&wide, &tenants, plugins)?;
     let mib = 1024.0 * 1024.0;
     rows.push(Row::value(
@@ -219,7 +211,7 @@ async fn live(folder: &Path, sizes: &Sizes) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-fn larger(world: World, idle_ms: u64) -> Result<World> {
+fn larger(world: &World, idle_ms: u64) -> Result<World> {
     World::at(world.folder(), INSTANCES_DEFAULT, idle_ms)
 }
 

@@ -15,10 +15,9 @@ const HELP: &str = "\
 Builds the plugins and the host, starts a host on loopback with two tenants, installs signed
 plugins, walks through the story with real requests, and keeps running until Ctrl-C.
 
-Usage: cargo xtask demo [--smoke] [--postgres] [--allow-rustup-download]
+Usage: cargo xtask demo [--smoke] [--allow-rustup-download]
 
   --smoke                  Do the walk, compare each answer, stop; fails when one differs
-  --postgres               Keep the host's tables in PostgreSQL, started for this run
   --allow-rustup-download  Let rustup download the wasm target, if it is not installed
 
 Further options go to `bulkhead demo`. The first run compiles everything: minutes on two cores.
@@ -48,9 +47,10 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<(), Error> {
 ///
 /// The dev profile: Cranelift and the hashes are optimized there, which is what a person would
 /// notice, and `cargo xtask test` reuses every crate. A release build takes several times as long,
-/// and a profile of its own would compile all dependencies twice.
+/// and a profile of its own would compile all dependencies twice. `--workspace` resolves features
+/// as the tests do, for the same reason.
 pub(crate) fn build_product() -> Command {
-    project::cargo(&["build", "--package", "bulkhead-cli"])
+    project::cargo(&["build", "--workspace", "--bin", "bulkhead"])
 }
 
 /// The demo with its plugins.

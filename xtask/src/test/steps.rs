@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{Lines, Options, Outcome, Step};
 use crate::step::{self, Counts};
-use crate::{demo, guests, project, terminal, tidy, tools};
+use crate::{Error, demo, guests, project, terminal, tidy, tools};
 
 /// Bound of a step that compiles the workspace.
 const BUILD: Duration = Duration::from_secs(60 * 60);
@@ -151,7 +151,8 @@ fn doc(options: &Options) -> Outcome {
 fn generated(_: &Options) -> Outcome {
     for arguments in GENERATED {
         let mut command = Command::new(demo::product());
-        if let Err(error) = step::run(command.current_dir(project::root()).args(*arguments), CHECK) {
+        command.current_dir(project::root()).args(*arguments);
+        if let Err(error) = with_product(&mut command) {
             return Outcome::Step(Err(error));
         }
     }
@@ -159,7 +160,13 @@ fn generated(_: &Options) -> Outcome {
 }
 
 fn smoke(_: &Options) -> Outcome {
-    Outcome::Step(step::run(&mut demo::demo(&["--smoke".to_owned()]), CHECK))
+    Outcome::Step(with_product(&mut demo::demo(&["--smoke".to_owned()])))
+}
+
+/// Runs the product, built once more: an older binary would answer for these sources.
+fn with_product(command: &mut Command) -> Result<(), Error> {
+    step::run(&mut demo::build_product(), BUILD)?;
+    step::run(command, CHECK)
 }
 
 /// Reads the two lines that count tests: nextest's summary and libtest's result.

@@ -1,7 +1,6 @@
 //! Reads bodies: never more bytes than allowed, never longer than allowed, and JSON only where it says that it is JSON.
 //! It knows no shape of a body.
 
-use std::future::Future;
 use std::time::Duration;
 
 use axum::extract::{FromRequest, Request};
@@ -10,7 +9,7 @@ use bulkhead_model::{Code, Issue};
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 use serde::de::DeserializeOwned;
 
@@ -19,6 +18,8 @@ use crate::app::App;
 
 /// Largest JSON body of the administration API in bytes; a hook's value and arguments fit.
 pub(super) const JSON_BYTES_MAX: u64 = 3 << 20;
+/// Bytes beyond a limit that are read and dropped, so that the refusal reaches whoever is still sending.
+const DISCARDED_BYTES_MAX: usize = 4 << 20;
 /// Time for a JSON body to arrive.
 const JSON_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -47,7 +48,6 @@ impl Unread {
 pub(super) async fn read<B>(headers: &HeaderMap, body: B, bytes_max: u64, deadline: Duration) -> Result<Vec<u8>, Unread>
 where
     B: hyper::body::Body<Data = Bytes>,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     if body.is_end_stream() {
         return Ok(Vec::new());
@@ -56,16 +56,27 @@ where
     if announced.is_some_and(|bytes| bytes > bytes_max) {
         return Err(Unread::TooLarge);
     }
-    let limited = Limited::new(body, usize::try_from(bytes_max).unwrap_or(usize::MAX));
-    match within(deadline, Box::pin(limited.collect())).await? {
-        Ok(collected) => Ok(collected.to_bytes().into()),
-        Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(Unread::TooLarge),
-        Err(_) => Err(Unread::Broken),
-    }
+    let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+    tokio::time::timeout(deadline, collect(body, bytes_max)).await.map_err(|_| Unread::Late)?
 }
 
-async fn within<T>(deadline: Duration, work: impl Future<Output = T>) -> Result<T, Unread> {
-    tokio::time::timeout(deadline, work).await.map_err(|_| Unread::Late)
+async fn collect<B: hyper::body::Body<Data = Bytes>>(body: B, bytes_max: usize) -> Result<Vec<u8>, Unread> {
+    let mut body = std::pin::pin!(body);
+    let mut collected = Vec::new();
+    // A connection that is closed with bytes unread may lose the answer on its way: a bounded rest is read and dropped.
+    let mut discarded = 0_usize;
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| Unread::Broken)?.into_data() else { continue };
+        if discarded == 0 && collected.len().saturating_add(data.len()) <= bytes_max {
+            collected.extend_from_slice(&data);
+            continue;
+        }
+        discarded = discarded.saturating_add(data.len());
+        if discarded > DISCARDED_BYTES_MAX {
+            break;
+        }
+    }
+    if discarded > 0 { Err(Unread::TooLarge) } else { Ok(collected) }
 }
 
 /// A JSON body, parsed. None at all is read as `{}`: acts without arguments need no body.

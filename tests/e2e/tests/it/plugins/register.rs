@@ -91,17 +91,11 @@ async fn a_version_is_immutable() {
 
     assert_json_snapshot!(answer.problem(), @r#"
     {
-      "code": "downgrade",
-      "detail": "refused: downgrade (version 0.1.0 is known with another digest, and a version never changes)",
-      "errors": [
-        {
-          "message": "downgrade: version 0.1.0 is known with another digest, and a version never changes",
-          "pointer": ""
-        }
-      ],
+      "code": "conflict",
+      "detail": "the version 0.1.0 of `acme.hello` is registered with other bytes: versions are immutable",
       "status": 409,
-      "title": "An older release than the one known",
-      "type": "/problems/downgrade"
+      "title": "The request conflicts with what is there",
+      "type": "/problems/conflict"
     }
     "#);
     let versions = host.admin().get("/api/v1/plugins/acme.hello/versions").await.json();
