@@ -12,7 +12,14 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(facts.manifest().expect("a manifest that was read is read again"), artifact.manifest);
     }
     let component = [b"\0asm\x0d\0\x01\0", bytes].concat();
-    let verdict = admit(&component, &[], &Policy::deny_all(), &State::default(), jiff::Timestamp::UNIX_EPOCH, &StructuralLimits::DEFAULT);
+    let verdict = admit(
+        &component,
+        &[],
+        &Policy::deny_all(),
+        &State::default(),
+        jiff::Timestamp::UNIX_EPOCH,
+        &StructuralLimits::DEFAULT,
+    );
     assert!(!verdict.expect_err("a policy that denies all admits nothing").is_empty());
     if let Ok(files) = Files::decode(bytes) {
         assert_eq!(Files::decode(&files.encode()).expect("files read back"), files);

@@ -2,8 +2,8 @@
 //! table, health. It checks no permission: the host did so before it called.
 
 use bulkhead_sdk::{
-    Context, Health, Hooks, JsonText, PluginError, Report, Request, Response, Routes, StorageError,
-    config, log, params, sql, time,
+    Context, Health, Hooks, JsonText, PluginError, Report, Request, Response, Routes, StorageError, config, log,
+    params, sql, time,
 };
 use serde::{Deserialize, Serialize};
 
@@ -64,9 +64,7 @@ struct Visits<'a> {
 }
 
 fn hello(ctx: &Context) -> Result<Response, PluginError> {
-    Response::json(&Greeting {
-        message: greet(visitor(ctx))?,
-    })
+    Response::json(&Greeting { message: greet(visitor(ctx))? })
 }
 
 fn greet(name: &str) -> Result<String, PluginError> {
@@ -76,8 +74,7 @@ fn greet(name: &str) -> Result<String, PluginError> {
 
 /// Counts this visit, and tells the visitor's own and everybody's.
 fn visit(ctx: &Context) -> Result<Response, PluginError> {
-    const COUNT: &str =
-        "INSERT INTO visits (visitor, visit_count, last_visit_at) VALUES ($1, 1, $2)
+    const COUNT: &str = "INSERT INTO visits (visitor, visit_count, last_visit_at) VALUES ($1, 1, $2)
         ON CONFLICT (visitor) DO UPDATE
         SET visit_count = visits.visit_count + 1, last_visit_at = excluded.last_visit_at
         RETURNING visit_count";
@@ -85,11 +82,7 @@ fn visit(ctx: &Context) -> Result<Response, PluginError> {
     let visitor = visitor(ctx);
     let count = sql::execute(COUNT, params![visitor, time::now_us()])?.scalar()?;
     log::info!("visit counted", visit.count = count);
-    Response::json(&Visits {
-        visitor,
-        count,
-        total: visits_of_all()?,
-    })
+    Response::json(&Visits { visitor, count, total: visits_of_all()? })
 }
 
 fn visits_of_all() -> Result<i64, StorageError> {

@@ -6,8 +6,7 @@ mod list;
 mod store;
 
 use bulkhead_sdk::{
-    Context, Health, Lifecycle, PluginError, Report, Request, Response, Routes, authz, config, kv,
-    log, sql, time,
+    Context, Health, Lifecycle, PluginError, Report, Request, Response, Routes, authz, config, kv, log, sql, time,
 };
 use serde::{Deserialize, Serialize};
 
@@ -43,11 +42,7 @@ impl Routes for Notes {
 impl Lifecycle for Notes {
     fn init(ctx: &Context) -> Result<(), PluginError> {
         let Config { page_size } = config::get()?;
-        log::info!(
-            "notes are open",
-            tenant.id = ctx.tenant,
-            page.size = page_size
-        );
+        log::info!("notes are open", tenant.id = ctx.tenant, page.size = page_size);
         Ok(())
     }
 }
@@ -96,15 +91,8 @@ fn list_notes(request: &Request) -> Result<Response, PluginError> {
     let next_cursor = notes.last().filter(|_| has_more).map(Cursor::after);
     let mut tags = store::tags_of_all(&notes)?;
     let is_editable = authz::has("notes.edit");
-    let view = |note: Note| View {
-        tags: tags.remove(&note.id).unwrap_or_default(),
-        note,
-        is_editable,
-    };
-    Response::json(&Page {
-        items: notes.into_iter().map(view).collect(),
-        next_cursor,
-    })
+    let view = |note: Note| View { tags: tags.remove(&note.id).unwrap_or_default(), note, is_editable };
+    Response::json(&Page { items: notes.into_iter().map(view).collect(), next_cursor })
 }
 
 fn write_note(ctx: &Context, request: &Request) -> Result<Response, PluginError> {
@@ -114,30 +102,16 @@ fn write_note(ctx: &Context, request: &Request) -> Result<Response, PluginError>
     sql::transaction(|tx| store::insert(tx, &note, &draft.tags))?;
     kv::increment(WRITTEN, 1)?;
 
-    log::info!(
-        "note written",
-        note.id = note.id,
-        note.tag_count = draft.tags.len()
-    );
+    log::info!("note written", note.id = note.id, note.tag_count = draft.tags.len());
     let location = format!("notes/{}", note.id);
-    let view = View {
-        note,
-        tags: draft.tags,
-        is_editable: true,
-    };
-    Ok(Response::json(&view)?
-        .status(201)
-        .header("location", &location))
+    let view = View { note, tags: draft.tags, is_editable: true };
+    Ok(Response::json(&view)?.status(201).header("location", &location))
 }
 
 fn read_note(request: &Request) -> Result<Response, PluginError> {
     let note = store::find(request.param("id")?)?.ok_or_else(no_such_note)?;
     let tags = store::tags_of(&note.id)?;
-    Response::json(&View {
-        note,
-        tags,
-        is_editable: authz::has("notes.edit"),
-    })
+    Response::json(&View { note, tags, is_editable: authz::has("notes.edit") })
 }
 
 fn change_note(request: &Request) -> Result<Response, PluginError> {
@@ -145,23 +119,16 @@ fn change_note(request: &Request) -> Result<Response, PluginError> {
     let Change { revision, draft } = request.json()?;
     let draft = draft.checked()?;
 
-    let note =
-        sql::transaction(
-            |tx| match store::update(tx, id, revision, &draft, time::now_us())? {
-                Some(note) => Ok(note),
-                None if store::find_in(tx, id)?.is_some() => Err(PluginError::conflict(
-                    "the note was changed in the meantime: read it again",
-                )),
-                None => Err(no_such_note()),
-            },
-        )?;
+    let note = sql::transaction(|tx| match store::update(tx, id, revision, &draft, time::now_us())? {
+        Some(note) => Ok(note),
+        None if store::find_in(tx, id)?.is_some() => {
+            Err(PluginError::conflict("the note was changed in the meantime: read it again"))
+        }
+        None => Err(no_such_note()),
+    })?;
 
     log::info!("note changed", note.id = id, note.revision = note.revision);
-    Response::json(&View {
-        note,
-        tags: draft.tags,
-        is_editable: true,
-    })
+    Response::json(&View { note, tags: draft.tags, is_editable: true })
 }
 
 fn delete_note(request: &Request) -> Result<Response, PluginError> {
@@ -175,11 +142,7 @@ fn delete_note(request: &Request) -> Result<Response, PluginError> {
 }
 
 fn stats() -> Result<Response, PluginError> {
-    let stats = Stats {
-        notes: store::count()?,
-        written: kv::counter(WRITTEN)?,
-        deleted: kv::counter(DELETED)?,
-    };
+    let stats = Stats { notes: store::count()?, written: kv::counter(WRITTEN)?, deleted: kv::counter(DELETED)? };
     Response::json(&stats)
 }
 

@@ -40,26 +40,16 @@ impl Search {
         if words.chars().count() > WORDS_CHARS_MAX {
             return Err(PluginError::invalid_input("q: at most 100 characters"));
         }
-        let tag = request
-            .query_value("tag")
-            .unwrap_or_default()
-            .to_ascii_lowercase();
+        let tag = request.query_value("tag").unwrap_or_default().to_ascii_lowercase();
         if !tag.is_empty() && !draft::is_tag(&tag) {
-            return Err(PluginError::invalid_input(
-                "tag: 1 to 32 letters, digits and hyphens",
-            ));
+            return Err(PluginError::invalid_input("tag: 1 to 32 letters, digits and hyphens"));
         }
         let limit = request.query_as("limit")?.unwrap_or(page_size);
         if !(1..=LIMIT_MAX).contains(&limit) {
             return Err(PluginError::invalid_input("limit: 1 to 50"));
         }
         let after = request.query_as("cursor")?.unwrap_or_else(Cursor::start);
-        Ok(Self {
-            pattern: pattern(&words),
-            tag,
-            after,
-            limit,
-        })
+        Ok(Self { pattern: pattern(&words), tag, after, limit })
     }
 }
 
@@ -69,28 +59,19 @@ fn pattern(words: &str) -> String {
     if words.is_empty() {
         return words;
     }
-    let literal = words
-        .replace('!', "!!")
-        .replace('%', "!%")
-        .replace('_', "!_");
+    let literal = words.replace('!', "!!").replace('%', "!%").replace('_', "!_");
     format!("%{literal}%")
 }
 
 impl Cursor {
     /// Behind this note.
     pub(crate) fn after(note: &Note) -> Self {
-        Self {
-            updated_at: note.updated_at,
-            id: note.id.clone(),
-        }
+        Self { updated_at: note.updated_at, id: note.id.clone() }
     }
 
     /// Before every note.
     fn start() -> Self {
-        Self {
-            updated_at: i64::MAX,
-            id: String::new(),
-        }
+        Self { updated_at: i64::MAX, id: String::new() }
     }
 }
 
@@ -104,15 +85,9 @@ impl FromStr for Cursor {
     type Err = PluginError;
 
     fn from_str(text: &str) -> Result<Self, PluginError> {
-        let parts = text
-            .split_once('.')
-            .and_then(|(at, id)| Some((at.parse().ok()?, id)));
-        let (updated_at, id) =
-            parts.ok_or_else(|| PluginError::invalid_input("cursor: not of this list"))?;
-        Ok(Self {
-            updated_at,
-            id: id.to_owned(),
-        })
+        let parts = text.split_once('.').and_then(|(at, id)| Some((at.parse().ok()?, id)));
+        let (updated_at, id) = parts.ok_or_else(|| PluginError::invalid_input("cursor: not of this list"))?;
+        Ok(Self { updated_at, id: id.to_owned() })
     }
 }
 
@@ -134,15 +109,7 @@ mod tests {
     fn a_request_without_a_query_is_the_first_page_of_all_notes() {
         let (pattern, tag) = (String::new(), String::new());
 
-        assert_eq!(
-            search(""),
-            Ok(Search {
-                pattern,
-                tag,
-                after: Cursor::start(),
-                limit: 20
-            })
-        );
+        assert_eq!(search(""), Ok(Search { pattern, tag, after: Cursor::start(), limit: 20 }));
     }
 
     #[test]
@@ -153,11 +120,7 @@ mod tests {
     }
 
     fn check_pattern(words: &str, expected: &str) {
-        assert_eq!(
-            search(&format!("q={words}")).unwrap().pattern,
-            expected,
-            "{words}"
-        );
+        assert_eq!(search(&format!("q={words}")).unwrap().pattern, expected, "{words}");
     }
 
     #[test]
@@ -167,26 +130,16 @@ mod tests {
         check_refused("limit=-1", "`limit` cannot be `-1`");
         check_refused("tag=a_b", "tag: 1 to 32 letters, digits and hyphens");
         check_refused("cursor=x", "`cursor` cannot be `x`");
-        check_refused(
-            &format!("q={}", "a".repeat(101)),
-            "q: at most 100 characters",
-        );
+        check_refused(&format!("q={}", "a".repeat(101)), "q: at most 100 characters");
     }
 
     fn check_refused(query: &str, expected: &str) {
-        assert_eq!(
-            search(query),
-            Err(PluginError::invalid_input(expected)),
-            "{query}"
-        );
+        assert_eq!(search(query), Err(PluginError::invalid_input(expected)), "{query}");
     }
 
     #[test]
     fn a_cursor_comes_back_as_it_was_given() {
-        let cursor = Cursor {
-            updated_at: 7,
-            id: "n-1".to_owned(),
-        };
+        let cursor = Cursor { updated_at: 7, id: "n-1".to_owned() };
 
         assert_eq!(search(&format!("cursor={cursor}")).unwrap().after, cursor);
     }

@@ -63,12 +63,7 @@ pub(crate) fn list(search: &Search) -> Result<(Vec<Note>, bool), StorageError> {
         ORDER BY updated_at DESC, id DESC
         LIMIT $5";
 
-    let Search {
-        pattern,
-        tag,
-        after,
-        limit,
-    } = search;
+    let Search { pattern, tag, after, limit } = search;
     let one_more = i64::from(*limit) + 1;
     let params = params![pattern, tag, after.updated_at, &after.id, one_more];
     let mut notes: Vec<Note> = sql::query(LIST, params)?.all()?;
@@ -89,31 +84,18 @@ pub(crate) fn find_in(tx: &Transaction, id: &str) -> Result<Option<Note>, Storag
     tx.query(FIND, params![id])?.optional()
 }
 
-const FIND: &str =
-    "SELECT id, title, body, author, revision, created_at, updated_at FROM notes WHERE id = $1";
+const FIND: &str = "SELECT id, title, body, author, revision, created_at, updated_at FROM notes WHERE id = $1";
 
 pub(crate) fn count() -> Result<i64, StorageError> {
     sql::query("SELECT COUNT(*) AS note_count FROM notes", params![])?.scalar()
 }
 
 pub(crate) fn insert(tx: &Transaction, note: &Note, tags: &[String]) -> Result<(), PluginError> {
-    const INSERT: &str =
-        "INSERT INTO notes (id, title, body, author, revision, created_at, updated_at)
+    const INSERT: &str = "INSERT INTO notes (id, title, body, author, revision, created_at, updated_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7)";
 
-    let Note {
-        id,
-        title,
-        body,
-        author,
-        revision,
-        created_at,
-        updated_at,
-    } = note;
-    tx.execute(
-        INSERT,
-        params![id, title, body, author, *revision, *created_at, *updated_at],
-    )?;
+    let Note { id, title, body, author, revision, created_at, updated_at } = note;
+    tx.execute(INSERT, params![id, title, body, author, *revision, *created_at, *updated_at])?;
     insert_tags(tx, id, tags)
 }
 
@@ -125,8 +107,7 @@ pub(crate) fn update(
     draft: &Draft,
     now_us: i64,
 ) -> Result<Option<Note>, PluginError> {
-    const UPDATE: &str =
-        "UPDATE notes SET title = $1, body = $2, revision = revision + 1, updated_at = $3
+    const UPDATE: &str = "UPDATE notes SET title = $1, body = $2, revision = revision + 1, updated_at = $3
         WHERE id = $4 AND revision = $5
         RETURNING id, title, body, author, revision, created_at, updated_at";
 
@@ -141,23 +122,16 @@ pub(crate) fn update(
 
 /// Deletes the note and its tags. Answers whether it was there.
 pub(crate) fn delete(id: &str) -> Result<bool, StorageError> {
-    let statements = [
-        sql::statement(DELETE_TAGS, params![id]),
-        sql::statement("DELETE FROM notes WHERE id = $1", params![id]),
-    ];
-    Ok(sql::batch(&statements)?
-        .last()
-        .is_some_and(|note| note.affected() == 1))
+    let statements =
+        [sql::statement(DELETE_TAGS, params![id]), sql::statement("DELETE FROM notes WHERE id = $1", params![id])];
+    Ok(sql::batch(&statements)?.last().is_some_and(|note| note.affected() == 1))
 }
 
 const DELETE_TAGS: &str = "DELETE FROM note_tags WHERE note_id = $1";
 
 fn insert_tags(tx: &Transaction, id: &str, tags: &[String]) -> Result<(), PluginError> {
     for tag in tags {
-        tx.execute(
-            "INSERT INTO note_tags (note_id, tag) VALUES ($1, $2)",
-            params![id, tag],
-        )?;
+        tx.execute("INSERT INTO note_tags (note_id, tag) VALUES ($1, $2)", params![id, tag])?;
     }
     Ok(())
 }
@@ -165,10 +139,7 @@ fn insert_tags(tx: &Transaction, id: &str, tags: &[String]) -> Result<(), Plugin
 pub(crate) fn tags_of(id: &str) -> Result<Vec<String>, StorageError> {
     const TAGS: &str = "SELECT tag FROM note_tags WHERE note_id = $1 ORDER BY tag";
 
-    sql::query(TAGS, params![id])?
-        .iter()
-        .map(|row| row.get("tag"))
-        .collect()
+    sql::query(TAGS, params![id])?.iter().map(|row| row.get("tag")).collect()
 }
 
 /// The tags of all these notes by note id: one statement for a page.
@@ -177,13 +148,9 @@ pub(crate) fn tags_of_all(notes: &[Note]) -> Result<BTreeMap<String, Vec<String>
     if notes.is_empty() {
         return Ok(tags);
     }
-    let places: Vec<_> = (1..=notes.len())
-        .map(|number| format!("${number}"))
-        .collect();
-    let text = format!(
-        "SELECT note_id, tag FROM note_tags WHERE note_id IN ({}) ORDER BY note_id, tag",
-        places.join(", ")
-    );
+    let places: Vec<_> = (1..=notes.len()).map(|number| format!("${number}")).collect();
+    let text =
+        format!("SELECT note_id, tag FROM note_tags WHERE note_id IN ({}) ORDER BY note_id, tag", places.join(", "));
     let ids: Vec<_> = notes.iter().map(|note| Value::from(&note.id)).collect();
     for NoteTag { note_id, tag } in sql::query(&text, &ids)?.all()? {
         tags.entry(note_id).or_default().push(tag);
