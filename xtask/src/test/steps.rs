@@ -169,13 +169,12 @@ fn with_product(command: &mut Command) -> Result<(), Error> {
     step::run(command, CHECK)
 }
 
-/// Reads the two lines that count tests: nextest's summary and libtest's result.
+/// Reads the line that counts tests: nextest's indented summary, or libtest's result at the start of
+/// a line. Nextest shows the output of a failed test, with libtest's result in it, indented.
 fn count(line: &str) -> Counts {
-    let line = line.trim();
-    let tail = match (line.strip_prefix("Summary ["), line.strip_prefix("test result: ")) {
-        (Some(summary), _) => summary.split_once(" run: ").map_or("", |(_, tail)| tail),
-        (_, Some(result)) => result,
-        _ => return Counts::default(),
+    let summary = line.trim_start().strip_prefix("Summary [").and_then(|rest| rest.split_once(" run: "));
+    let Some(tail) = summary.map(|(_, tail)| tail).or_else(|| line.strip_prefix("test result: ")) else {
+        return Counts::default();
     };
     let before = |word: &str| {
         let head = tail.split_once(word).map_or("", |(head, _)| head);
@@ -203,6 +202,7 @@ mod tests {
 
     #[test]
     fn other_lines_count_nothing() {
+        check("    test result: FAILED. 0 passed; 1 failed; 0 ignored", 0, 0);
         check("        PASS [   0.005s] xtask 12 passed", 0, 0);
         check("running 4 tests", 0, 0);
         check("", 0, 0);
