@@ -5,12 +5,12 @@ use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use bulkhead_host::{Caller, Host};
-use bulkhead_model::{Reuse, TenantId};
+use bulkhead_model::Reuse;
 use bulkhead_testkit::Source;
 
 use crate::figures::{Bar, Row};
 use crate::measure::{each_us, median, rounds, thread_cpu};
-use crate::world::{self, Rotation, World};
+use crate::world::{self, Rotations, World};
 use crate::{Options, Result, guests, peers, raw, storage};
 
 /// 64 bytes of JSON.
@@ -32,7 +32,7 @@ const NONE: &str = "{}";
 /// The host with its tenants, and what stands beside it.
 pub(crate) struct Calls {
     host: Host,
-    tenants: Vec<TenantId>,
+    rotations: Rotations,
     options: Options,
     rust: raw::Filter,
     tiny: raw::Filter,
@@ -62,7 +62,7 @@ pub(crate) async fn run(options: &Options) -> Result<Vec<Row>> {
         rows.push(calls.trapping().await?);
     }
     if options.wants("P20") {
-        rows.push(storage::kv_get(&calls.host, &calls.tenants, options).await?);
+        rows.push(storage::kv_get(&calls.host, &calls.rotations, options).await?);
     }
     calls.host.shutdown(Duration::from_secs(2)).await;
     Ok(rows)
@@ -96,22 +96,25 @@ impl Calls {
         for (plugin, _) in &plugins {
             world::serves(&host, &tenants, plugin).await?;
         }
-        Ok(Self { host, tenants, options: options.clone(), rust: raw_rust, tiny: raw_tiny, _folder: folder })
+        Ok(Self {
+            host,
+            rotations: Rotations::of(&tenants),
+            options: options.clone(),
+            rust: raw_rust,
+            tiny: raw_tiny,
+            _folder: folder,
+        })
     }
 
     /// CPU time of one call in microseconds. The first call of each tenant is not timed where instances are kept.
-    async fn batch(&self, rotation: &mut Rotation, hook: &str, (tenants, each): (usize, u32)) -> Result<f64> {
-        let callers = rotation.take(tenants, each + 1).await;
+    async fn batch(&self, hook: &str, (tenants, each): (usize, u32)) -> Result<f64> {
+        let callers = self.rotations.take(hook, tenants, each + 1).await;
         let mut passed = Duration::ZERO;
         for caller in &callers {
             call(&self.host, caller, hook).await?;
             passed += timed(&self.host, caller, hook, each).await?;
         }
         Ok(each_us(passed, each * u32::try_from(callers.len())?))
-    }
-
-    fn rotation(&self) -> Rotation {
-        Rotation::of(&self.tenants)
     }
 
     /// P1 and P2.
@@ -122,14 +125,13 @@ impl Calls {
             (&self.tiny, "tiny", "tiny filter", [Bar::None; 3]),
         ] {
             let (fresh, warm) = (format!("bench.{name}_fresh"), format!("bench.{name}_warm"));
-            let (mut fresh_tenants, mut warm_tenants) = (self.rotation(), self.rotation());
             let mut kept = filter.instantiate().await?;
             let count = self.options.calls(BATCH.1 * 5);
             let [raw_fresh, ours_fresh, raw_warm, ours_warm] = rounds(self.options.rounds, async |index| match index {
                 0 => raw_us(count, async || filter.instantiate().await?.call(&fresh, VALUE).await).await,
-                1 => self.batch(&mut fresh_tenants, &fresh, BATCH).await,
+                1 => self.batch(&fresh, BATCH).await,
                 2 => raw_us(count, async || kept.call(&warm, VALUE).await).await,
-                _ => self.batch(&mut warm_tenants, &warm, BATCH).await,
+                _ => self.batch(&warm, BATCH).await,
             })
             .await?;
             let [fresh_bar, warm_bar, over_bar] = bars;
@@ -160,7 +162,6 @@ impl Calls {
 
     /// P3.
     async fn chains(&self) -> Result<Vec<Row>> {
-        let (mut five, mut ten) = (self.rotation(), self.rotation());
         let mut kept = Vec::new();
         for _ in 0..5 {
             kept.push(self.tiny.instantiate().await?);
@@ -176,8 +177,8 @@ impl Calls {
                 })
                 .await
             }
-            1 => self.batch(&mut five, "bench.five", BATCH).await,
-            _ => self.batch(&mut ten, "bench.ten", BATCH).await,
+            1 => self.batch("bench.five", BATCH).await,
+            _ => self.batch("bench.ten", BATCH).await,
         })
         .await?;
         Ok(vec![
@@ -194,7 +195,6 @@ impl Calls {
             Ok(peer) => peer,
             Err(reason) => return Ok(vec![Row::not_run("P6", new, &reason), Row::not_run("P6", kept, &reason)]),
         };
-        let (mut fresh, mut warm) = (self.rotation(), self.rotation());
         let mut reused = Vec::new();
         let mut first = true;
         let [theirs, ours_fresh, ours_warm] = rounds(self.options.rounds, async |index| match index {
@@ -205,8 +205,8 @@ impl Calls {
                 }
                 Ok(round.new_us)
             }
-            1 => self.batch(&mut fresh, "bench.tiny_fresh", BATCH).await,
-            _ => self.batch(&mut warm, "bench.tiny_warm", BATCH).await,
+            1 => self.batch("bench.tiny_fresh", BATCH).await,
+            _ => self.batch("bench.tiny_warm", BATCH).await,
         })
         .await?;
         Ok(vec![
@@ -217,12 +217,13 @@ impl Calls {
 
     /// P17: every call is the first one in its tenant for a while, so both sides find cold caches.
     async fn rested(&self) -> Result<Row> {
-        let (mut fresh, mut warm) = (self.rotation(), self.rotation());
         let [never_kept, rested] = rounds(self.options.rounds, async |index| {
             if index == 0 {
-                return self.once_each(&fresh.take(RESTED, 1).await, "bench.rust_fresh").await;
+                return self
+                    .once_each(&self.rotations.take("bench.rust_fresh", RESTED, 1).await, "bench.rust_fresh")
+                    .await;
             }
-            let callers = warm.take(RESTED, 2).await;
+            let callers = self.rotations.take("bench.rust_warm", RESTED, 2).await;
             for caller in &callers {
                 call(&self.host, caller, "bench.rust_warm").await?;
             }
@@ -252,10 +253,11 @@ impl Calls {
     async fn two_threads(&self) -> Result<Vec<Row>> {
         let mut rows = Vec::new();
         for (hook, what, least) in [("bench.rust_fresh", "fresh", 1.6), ("bench.rust_warm", "warm", 1.8)] {
-            let mut rotation = self.rotation();
             let [one, two] = rounds(self.options.rounds, async |index| {
-                let (left, right) =
-                    (rotation.take(BATCH.0, BATCH.1 + 1).await, rotation.take(BATCH.0, BATCH.1 + 1).await);
+                let (left, right) = (
+                    self.rotations.take(hook, BATCH.0, BATCH.1 + 1).await,
+                    self.rotations.take(hook, BATCH.0, BATCH.1 + 1).await,
+                );
                 let sets = if index == 0 { vec![left] } else { vec![left, right] };
                 on_threads(&self.host, hook, sets)
             })
@@ -273,12 +275,11 @@ impl Calls {
 
     /// P19.
     async fn trapping(&self) -> Result<Row> {
-        let (mut good, mut bad) = (self.rotation(), self.rotation());
         let [good_us, bad_us] = rounds(self.options.rounds, async |index| {
             if index == 0 {
-                return self.batch(&mut good, "bench.tiny_fresh", TRAPS).await;
+                return self.batch("bench.tiny_fresh", TRAPS).await;
             }
-            let callers = bad.take(TRAPS.0, TRAPS.1).await;
+            let callers = self.rotations.take("bench.trap", TRAPS.0, TRAPS.1).await;
             let began = thread_cpu();
             for caller in &callers {
                 for _ in 0..TRAPS.1 {

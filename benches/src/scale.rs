@@ -11,7 +11,7 @@ use crate::calls::{call, timed};
 use crate::figures::{Bar, Row};
 use crate::measure::{each_us, median, process_cpu};
 use crate::parts;
-use crate::world::{self, Rotation, World};
+use crate::world::{self, Rotations, World};
 use crate::{Options, Result, guests, measure, raw};
 
 /// Instances at once where few live.
@@ -166,11 +166,11 @@ fn bare_files(world: &World) -> Result<Vec<PathBuf>> {
 async fn growth(few: &World, many: &World, what: String, options: &Options) -> Result<Row> {
     let (few, many) = (few.open().await?, many.open().await?);
     let tenants = world::tenants(FEW)?;
-    let (mut small, mut large) = (Rotation::of(&tenants), Rotation::of(&tenants));
+    let (small, large) = (Rotations::of(&tenants), Rotations::of(&tenants));
     let [small_us, large_us] = measure::rounds(options.rounds.max(9), async |index| {
-        let (host, rotation) = if index == 0 { (&few, &mut small) } else { (&many, &mut large) };
+        let (host, rotation) = if index == 0 { (&few, &small) } else { (&many, &large) };
         let mut passed = Duration::ZERO;
-        for caller in rotation.take(tenants.len(), CALLS).await {
+        for caller in rotation.take("bench.p0000", tenants.len(), CALLS).await {
             passed += timed(host, &caller, "bench.p0000", CALLS).await?;
         }
         Ok(each_us(passed, CALLS * FEW))

@@ -4,14 +4,13 @@
 use std::time::Duration;
 
 use bulkhead_host::Host;
-use bulkhead_model::TenantId;
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 
 use crate::calls::call;
 use crate::figures::{Bar, Row};
 use crate::measure::{each_us, process_cpu, rounds};
-use crate::world::Rotation;
+use crate::world::Rotations;
 use crate::{Options, Result, guests};
 
 /// Calls of a guest in one round, each with many reads.
@@ -24,13 +23,12 @@ const TABLE: &str = "CREATE TABLE kv (key TEXT NOT NULL PRIMARY KEY, value BLOB 
 const PUT: &str = "INSERT INTO kv VALUES ('calls', x'31', 1, NULL)";
 
 /// P20.
-pub(crate) async fn kv_get(host: &Host, tenants: &[TenantId], options: &Options) -> Result<Row> {
+pub(crate) async fn kv_get(host: &Host, rotations: &Rotations, options: &Options) -> Result<Row> {
     let folder = tempfile::tempdir()?;
     let pool = bare(&folder.path().join("bare.db")).await?;
-    let mut rotation = Rotation::of(tenants);
     let reads = CALLS * guests::KV_READS;
     let [theirs, ours] = rounds(options.rounds, async |index| {
-        let callers = rotation.take(1, CALLS + 1).await;
+        let callers = rotations.take(HOOK, 1, CALLS + 1).await;
         let began = if index == 0 {
             let began = process_cpu();
             for _ in 0..reads {

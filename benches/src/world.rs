@@ -2,6 +2,7 @@
 //! the host's own tables while it is closed, because enabling ten thousand one by one is not what is measured.
 //! It measures nothing.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -160,8 +161,14 @@ pub(crate) async fn serves(host: &Host, tenants: &[TenantId], plugin: &PluginId)
     Ok(())
 }
 
-/// The tenants of one plugin in turn, so that none passes its rate: it is on, as everything is.
-pub(crate) struct Rotation {
+/// The tenants in turn, hook by hook, so that no plugin passes its rate in any: the rate is on, as everything is.
+pub(crate) struct Rotations {
+    tenants: Vec<TenantId>,
+    hooks: tokio::sync::Mutex<BTreeMap<String, Rotation>>,
+}
+
+/// The tenants of one hook.
+struct Rotation {
     tenants: Vec<(Caller, Bucket)>,
     next: usize,
 }
@@ -172,28 +179,38 @@ struct Bucket {
     at: Instant,
 }
 
-impl Rotation {
+impl Rotations {
     pub(crate) fn of(tenants: &[TenantId]) -> Self {
+        Self { tenants: tenants.to_vec(), hooks: tokio::sync::Mutex::default() }
+    }
+
+    /// The next `count` tenants of a hook, each with room for `calls`; waits for it.
+    pub(crate) async fn take(&self, hook: &str, count: usize, calls: u32) -> Vec<Caller> {
+        let mut hooks = self.hooks.lock().await;
+        let rotation = hooks.entry(hook.to_owned()).or_insert_with(|| Rotation::of(&self.tenants));
+        let mut taken = Vec::with_capacity(count);
+        for _ in 0..count {
+            taken.extend(rotation.take(calls).await);
+        }
+        taken
+    }
+}
+
+impl Rotation {
+    fn of(tenants: &[TenantId]) -> Self {
         let bucket = || Bucket { left: BURST, at: Instant::now() };
         Self { tenants: tenants.iter().map(|tenant| (caller(tenant), bucket())).collect(), next: 0 }
     }
 
-    /// The next `count` tenants, each with room for `calls`; waits for it.
-    pub(crate) async fn take(&mut self, count: usize, calls: u32) -> Vec<Caller> {
-        let mut taken = Vec::with_capacity(count);
-        for _ in 0..count {
-            let index = self.next % self.tenants.len().max(1);
-            self.next = index + 1;
-            let Some((caller, bucket)) = self.tenants.get_mut(index) else {
-                continue;
-            };
-            let left = (bucket.left + bucket.at.elapsed().as_secs_f64() / REFILL_S).min(BURST) - f64::from(calls);
-            if left < 0.0 {
-                tokio::time::sleep(Duration::from_secs_f64(-left * REFILL_S)).await;
-            }
-            *bucket = Bucket { left: left.max(0.0), at: Instant::now() };
-            taken.push(caller.clone());
+    async fn take(&mut self, calls: u32) -> Option<Caller> {
+        let index = self.next % self.tenants.len().max(1);
+        self.next = index + 1;
+        let (caller, bucket) = self.tenants.get_mut(index)?;
+        let left = (bucket.left + bucket.at.elapsed().as_secs_f64() / REFILL_S).min(BURST) - f64::from(calls);
+        if left < 0.0 {
+            tokio::time::sleep(Duration::from_secs_f64(-left * REFILL_S)).await;
         }
-        taken
+        *bucket = Bucket { left: left.max(0.0), at: Instant::now() };
+        Some(caller.clone())
     }
 }

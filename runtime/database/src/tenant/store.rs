@@ -175,8 +175,13 @@ impl PluginStore {
     }
 
     /// The right to hold a transaction or cursor between two calls of the guest.
-    pub(super) fn held(&self) -> Result<tokio::sync::OwnedSemaphorePermit, StorageError> {
-        Arc::clone(&self.file.held).try_acquire_owned().map_err(|_| StorageError::Limit(limit_codes::OPEN_TRANSACTIONS))
+    pub(super) async fn held(&self, deadline: Instant) -> Result<tokio::sync::OwnedSemaphorePermit, StorageError> {
+        // One that was just dropped is still being closed: its place is waited for like a lock.
+        let until = deadline.min(Instant::now() + limits::LOCK_WAIT);
+        match tokio::time::timeout_at(until.into(), Arc::clone(&self.file.held).acquire_owned()).await {
+            Ok(Ok(place)) => Ok(place),
+            Ok(Err(_)) | Err(_) => Err(StorageError::Limit(limit_codes::OPEN_TRANSACTIONS)),
+        }
     }
 }
 

@@ -18,7 +18,7 @@ impl PluginStore {
     /// Opens a transaction that ends at `deadline` at the latest. It is the file's only writer while it is open,
     /// at every isolation.
     pub async fn begin(&self, _isolation: Isolation, deadline: Instant) -> Result<PluginTx, StorageError> {
-        let held = self.held()?;
+        let held = self.held(deadline).await?;
         let ends_at = deadline.min(Instant::now() + limits::TRANSACTION);
         let mut session = self.writer(limits::LOCK_WAIT, ends_at).await?;
         session.shares._held = Some(held);
@@ -34,7 +34,7 @@ impl PluginStore {
 
     /// Opens a cursor over one statement that only reads; it ends at `deadline` at the latest.
     pub async fn open_cursor(&self, text: &str, params: Vec<Value>, deadline: Instant) -> Result<Cursor, StorageError> {
-        let held = self.held()?;
+        let held = self.held(deadline).await?;
         let ends_at = deadline.min(Instant::now() + limits::TRANSACTION);
         let text = text.to_owned();
         let mut session = self.reader(ends_at).await?;

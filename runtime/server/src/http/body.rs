@@ -20,6 +20,8 @@ use crate::app::App;
 pub(super) const JSON_BYTES_MAX: u64 = 3 << 20;
 /// Bytes beyond a limit that are read and dropped, so that the refusal reaches whoever is still sending.
 const DISCARDED_BYTES_MAX: usize = 4 << 20;
+/// Time for which the rest of a refused body is read.
+const DISCARD_TIME: Duration = Duration::from_millis(500);
 /// Time for a JSON body to arrive.
 const JSON_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -54,10 +56,24 @@ where
     }
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|bytes| bytes > bytes_max) {
+        discard(body).await;
         return Err(Unread::TooLarge);
     }
     let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
     tokio::time::timeout(deadline, collect(body, bytes_max)).await.map_err(|_| Unread::Late)?
+}
+
+/// Reads and drops what a refused request still sends, within bounds: a connection that is closed with bytes unread may
+/// lose the refusal on its way.
+pub(super) async fn discard<B: hyper::body::Body<Data = Bytes>>(body: B) {
+    if body.is_end_stream() {
+        return;
+    }
+    let rest = collect(body, 0);
+    // Whoever still sends after that has had its chance to hear.
+    if tokio::time::timeout(DISCARD_TIME, rest).await.is_err() {
+        tracing::debug!("a refused body did not end in time");
+    }
 }
 
 async fn collect<B: hyper::body::Body<Data = Bytes>>(body: B, bytes_max: usize) -> Result<Vec<u8>, Unread> {

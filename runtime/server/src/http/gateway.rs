@@ -39,19 +39,17 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let (parts, body) = request.into_parts();
-    let query = parts.uri.query();
-    let caller = extract::caller(&app.host, &parts.headers, query, trace)?;
-    let (plugin, path) = target(parts.uri.path());
-    if let Some(page) = Page::at(path) {
-        return page.answer(&app.host, &caller, plugin, parts.method.as_str()).await;
-    }
-    let head = RouteHead {
-        method: parts.method.as_str().to_owned(),
-        path: path.to_owned(),
-        query: query.map(str::to_owned),
-        headers: guest_headers::to_guest(&parts.headers, &caller),
+    let admitted = match enter(app, trace, &parts) {
+        Ok(Entered::Route(admitted)) => admitted,
+        Ok(Entered::Page(page, caller)) => {
+            let (plugin, _) = target(parts.uri.path());
+            return page.answer(&app.host, &caller, plugin, parts.method.as_str()).await;
+        }
+        Err(problem) => {
+            body::discard(body).await;
+            return Err(problem);
+        }
     };
-    let admitted = admit(&app.host, &caller, plugin, head)?;
     let deadline = Duration::from_millis(u64::from(admitted.body_deadline_ms()));
     let body = match body::read(&parts.headers, body, admitted.body_bytes_max(), deadline).await {
         Ok(body) => body,
@@ -59,6 +57,29 @@ where
         Err(unread) => return Err(unread.problem(admitted.body_bytes_max())),
     };
     answer(app.host.call_route(admitted, body).await?)
+}
+
+/// What a request's head leads to.
+enum Entered {
+    Route(AdmittedRoute),
+    Page(Page, Caller),
+}
+
+/// Everything that is decided before the body.
+fn enter(app: &App, trace: TraceId, parts: &http::request::Parts) -> Result<Entered, Problem> {
+    let query = parts.uri.query();
+    let caller = extract::caller(&app.host, &parts.headers, query, trace)?;
+    let (plugin, path) = target(parts.uri.path());
+    if let Some(page) = Page::at(path) {
+        return Ok(Entered::Page(page, caller));
+    }
+    let head = RouteHead {
+        method: parts.method.as_str().to_owned(),
+        path: path.to_owned(),
+        query: query.map(str::to_owned),
+        headers: guest_headers::to_guest(&parts.headers, &caller),
+    };
+    admit(&app.host, &caller, plugin, head).map(Entered::Route)
 }
 
 /// Plugin and path below it, as sent: nothing is decoded.
