@@ -2,6 +2,8 @@
 //! axum hello (P4) and beside other ways to run others' code (P5). Clients and servers are processes of their own.
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
 
 use bulkhead_model::{Reuse, Role, TenantId};
 use bulkhead_testkit::guests::HELLO;
@@ -28,7 +30,7 @@ const CONFIGURATION: &str = r#"{"greeting":"Hello"}"#;
 
 /// A server and the requests that it gets.
 struct Lane {
-    serving: Serving,
+    serving: Rc<Serving>,
     requests: PathBuf,
     seen: Vec<Sent>,
 }
@@ -42,10 +44,11 @@ pub(crate) async fn run(options: &Options) -> Result<Vec<Row>> {
         let lines: Vec<String> = tenants.iter().map(|tenant| line(name, tenant)).collect();
         lines.join("\n")
     };
+    let gateway = Rc::new(Serving::gateway(&world)?);
     let mut lanes = vec![
-        Lane::new(Serving::axum()?, folder.path().join("axum"), "/hello")?,
-        Lane::new(Serving::gateway(&world)?, folder.path().join("fresh"), &lines("fresh"))?,
-        Lane::new(Serving::gateway(&world)?, folder.path().join("warm"), &lines("warm"))?,
+        Lane::new(Rc::new(Serving::axum()?), folder.path().join("axum"), "/hello")?,
+        Lane::new(Rc::clone(&gateway), folder.path().join("fresh"), &lines("fresh"))?,
+        Lane::new(gateway, folder.path().join("warm"), &lines("warm"))?,
     ];
     let mut rows = Vec::new();
     let mut names = Vec::new();
@@ -53,7 +56,7 @@ pub(crate) async fn run(options: &Options) -> Result<Vec<Row>> {
         for (name, server) in peers::servers(&peers::cache()?) {
             match server {
                 Ok(serving) => {
-                    lanes.push(Lane::new(serving, folder.path().join(name), peers::path_of(name))?);
+                    lanes.push(Lane::new(Rc::new(serving), folder.path().join(name), peers::path_of(name))?);
                     names.push(name);
                 }
                 Err(reason) => rows.push(Row::not_run("P5", name, &reason)),
@@ -122,6 +125,12 @@ async fn hello(folder: &Path, tenants: &[TenantId]) -> Result<World> {
     world.install(vec![source("fresh", Reuse::Never), source("warm", Reuse::Tenant)]).await?;
     let plugins = [(world::plugin("fresh")?, CONFIGURATION), (world::plugin("warm")?, CONFIGURATION)];
     world.enable(tenants, &plugins).await?;
+    // Tenants' storage is made and migrated here: the server that is measured finds it and starts in an instant.
+    let host = world.open().await?;
+    for (plugin, _) in &plugins {
+        world::serves(&host, tenants, plugin).await?;
+    }
+    host.shutdown(Duration::from_secs(5)).await;
     Ok(world)
 }
 
@@ -133,7 +142,7 @@ fn line(name: &str, tenant: &TenantId) -> String {
 }
 
 impl Lane {
-    fn new(serving: Serving, requests: PathBuf, lines: &str) -> Result<Self> {
+    fn new(serving: Rc<Serving>, requests: PathBuf, lines: &str) -> Result<Self> {
         std::fs::write(&requests, lines)?;
         Ok(Self { serving, requests, seen: Vec::new() })
     }
@@ -145,7 +154,7 @@ impl Lane {
             if parts::send(&self.serving.address, &self.requests, lines, 4)?.failed == 0 {
                 return Ok(());
             }
-            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
         Err("a server never answered all its tenants".into())
     }

@@ -14,7 +14,7 @@ use crate::error::Error;
 const MEMORY_KEEP_RESIDENT_BYTES: usize = 2 << 20;
 /// Table and stack of a slot that stay resident between instances, in bytes.
 const TABLE_KEEP_RESIDENT_BYTES: usize = 64 << 10;
-const STACK_KEEP_RESIDENT_BYTES: usize = 64 << 10;
+const STACK_KEEP_RESIDENT_BYTES: usize = 16 << 10;
 /// Frames of a trap that are remembered.
 const BACKTRACE_FRAMES_MAX: NonZeroUsize = NonZeroUsize::new(20).unwrap();
 /// Tables that an instance slot brings along; a component with more takes several slots.

@@ -21,8 +21,6 @@ pub(crate) struct Release {
     pub(crate) version: Version,
     pub(crate) digest: Digest,
     pub(crate) manifest: Arc<Manifest>,
-    /// The verdict for tenants in general; a tenant that it does not name is judged by itself.
-    verdict: Arc<Verdict>,
     facts: Facts,
     bundles: Vec<Vec<u8>>,
     pub(crate) routes: RouteTable,
@@ -51,7 +49,7 @@ impl Host {
         let row = self.inner.db.get_plugin_version(plugin, version).await?;
         let facts = facts(&row.facts)?;
         let bundles = self.inner.db.list_bundles(&row.digest).await?;
-        let verdict = self.judge(&facts, &row.digest, &bundles, &State::default())?;
+        self.judge(&facts, &row.digest, &bundles, &State::default())?;
         let component = match self.inner.engine.load(Admitted::new(row.digest, facts.digest())) {
             Ok(component) => component,
             Err(bulkhead_engine::Error::NotCompiled(_) | bulkhead_engine::Error::CacheMismatch(_)) => {
@@ -67,7 +65,6 @@ impl Host {
             digest: row.digest,
             routes: RouteTable::of(&manifest),
             manifest: Arc::new(manifest),
-            verdict: Arc::new(verdict),
             facts,
             bundles,
             extension_points,
@@ -92,11 +89,9 @@ impl Host {
         bulkhead_trust::evaluate(facts, digest, &bundles, &policy, &state, clock::now()).map_err(Error::Refused)
     }
 
-    /// The verdict on a release in a tenant: the rule that names the tenant decides what the plugin may do there.
+    /// The verdict on a release in a tenant, made now: the rule that names the tenant decides what the plugin may do
+    /// there. None is kept, because time alone can change it.
     pub(crate) fn verdict(&self, release: &Release, tenant: &TenantId) -> Result<Arc<Verdict>, Error> {
-        if release.verdict.allows_tenant(tenant) {
-            return Ok(Arc::clone(&release.verdict));
-        }
         let state = State { tenant: Some(tenant.clone()), ..State::default() };
         self.judge(&release.facts, &release.digest, &release.bundles, &state).map(Arc::new)
     }
@@ -174,11 +169,100 @@ pub(crate) fn asset_json(artifact: &Artifact, path: &str) -> Result<serde_json::
     serde_json::from_slice(&file.bytes).map_err(|error| malformed_at(path, format!("not JSON: {error}")))
 }
 
-/// Compiles a JSON Schema. References to other documents are never followed.
+/// Largest schema in bytes.
+const SCHEMA_BYTES_MAX: usize = 64 * 1024;
+/// Most parts of a schema, each reference counted as what it stands for: validating visits them all.
+const SCHEMA_PARTS_MAX: u32 = 10_000;
+/// Deepest nesting of a schema, references followed: validating recurses as deep.
+const SCHEMA_DEPTH_MAX: u32 = 64;
+
+/// Compiles a JSON Schema. It comes from a plugin's author or a host application and is used on the host's own threads, so
+/// what it unfolds to is bounded before, patterns cannot backtrack, and references lead only into itself.
 pub(crate) fn schema_of(schema: &serde_json::Value) -> Result<Validator, String> {
-    jsonschema::options().build(schema).map_err(|error| error.to_string())
+    if schema.to_string().len() > SCHEMA_BYTES_MAX {
+        return Err(format!("a schema is at most {SCHEMA_BYTES_MAX} bytes long"));
+    }
+    let mut left = SCHEMA_PARTS_MAX;
+    check_parts(schema, schema, 0, &mut left)?;
+    let patterns = jsonschema::PatternOptions::regex();
+    jsonschema::options().with_pattern_options(patterns).build(schema).map_err(|error| error.to_string())
+}
+
+fn check_parts(root: &serde_json::Value, at: &serde_json::Value, depth: u32, left: &mut u32) -> Result<(), String> {
+    use serde_json::Value;
+
+    *left = left.checked_sub(1).ok_or_else(|| format!("the schema unfolds to more than {SCHEMA_PARTS_MAX} parts"))?;
+    if depth > SCHEMA_DEPTH_MAX {
+        return Err(format!("the schema nests, or refers to itself, deeper than {SCHEMA_DEPTH_MAX}"));
+    }
+    let deeper = depth.saturating_add(1);
+    match at {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                match (name.as_str(), value) {
+                    ("$ref", Value::String(to)) => {
+                        let target = to.strip_prefix('#').and_then(|pointer| root.pointer(pointer));
+                        let target = target.ok_or_else(|| format!("`{to}` leads out of the schema, or nowhere"))?;
+                        check_parts(root, target, deeper, left)?;
+                    }
+                    ("$dynamicRef" | "$recursiveRef" | "$anchor" | "$dynamicAnchor", Value::String(_)) => {
+                        return Err(format!("`{name}` is not understood; use `$ref` with `#/...`"));
+                    }
+                    ("$id", Value::String(_)) if depth > 0 => return Err("`$id` stands at the top alone".to_owned()),
+                    _ => check_parts(root, value, deeper, left)?,
+                }
+            }
+            Ok(())
+        }
+        Value::Array(items) => items.iter().try_for_each(|item| check_parts(root, item, deeper, left)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
+    }
 }
 
 fn malformed_at(path: &str, reason: impl std::fmt::Display) -> Error {
     Error::Refused(vec![Refusal::new(bulkhead_model::Code::Malformed, format!("`{path}`: {reason}"))])
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn refused(schema: &Value) -> String {
+        schema_of(schema).map(|_| "compiled").unwrap_err()
+    }
+
+    #[test]
+    fn a_schema_that_unfolds_without_bound_is_refused_before_it_is_used() {
+        let mut doubling = serde_json::Map::new();
+        for step in 0..14 {
+            let next = json!({ "$ref": format!("#/$defs/a{}", step + 1) });
+            doubling.insert(format!("a{step}"), json!({ "allOf": [next, next] }));
+        }
+        doubling.insert("a14".to_owned(), json!({ "type": "string" }));
+
+        assert!(refused(&json!({ "$ref": "#/$defs/a0", "$defs": doubling })).contains("unfolds"));
+        assert!(refused(&json!({ "properties": { "child": { "$ref": "#" } } })).contains("deeper"));
+        assert!(refused(&json!({ "$ref": "https://example.com/schema.json" })).contains("leads out"));
+        assert!(refused(&json!({ "$ref": "#/$defs/missing" })).contains("leads out"));
+        assert!(refused(&json!({ "description": "a".repeat(SCHEMA_BYTES_MAX) })).contains("bytes"));
+        assert!(refused(&json!({ "properties": { "a": { "$id": "x" } } })).contains("`$id`"));
+    }
+
+    #[test]
+    fn an_ordinary_schema_is_taken() {
+        let schema = json!({
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "$defs": { "name": { "type": "string", "pattern": "^[a-z]+$" } },
+            "properties": { "first": { "$ref": "#/$defs/name" }, "last": { "$ref": "#/$defs/name" } },
+            "required": ["first"]
+        });
+
+        let validator = schema_of(&schema).unwrap();
+
+        assert!(validator.is_valid(&json!({ "first": "ada" })));
+        assert!(!validator.is_valid(&json!({ "first": "Ada" })));
+        assert!(!validator.is_valid(&json!({})));
+    }
 }

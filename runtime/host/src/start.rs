@@ -20,6 +20,8 @@ use crate::snapshot::{Enabled, Snapshot, TenantView};
 
 /// Calls of a (tenant, plugin) at once.
 const CONCURRENCY_MAX: u32 = 64;
+/// Time within which a stopped call has ended.
+const END_MAX: Duration = Duration::from_secs(5);
 /// Time that a replaced cell's calls may take to end.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -117,15 +119,16 @@ impl Host {
         let plugin = enabled.plugin.clone();
         let replaced = self
             .change_snapshot(|snapshot| {
-                let view = snapshot.tenants.get(tenant);
-                let replaced = view.and_then(|view| view.plugin(plugin.as_str()).cloned());
+                // A tenant that was deleted meanwhile is not served again: the cell drains unused.
+                let Some(view) = snapshot.tenants.get(tenant) else {
+                    return (snapshot.clone(), Some(Arc::clone(&enabled)));
+                };
                 // A stop that came while the plugin started found no cell in the snapshot to stop.
                 if self.inner.kills.load().hit(&plugin, tenant, enabled.verdict.core) {
                     enabled.cell.kill();
                 }
-                let next =
-                    view.map_or_else(|| TenantView::of(false, [Arc::clone(&enabled)]), |view| view.with(&enabled));
-                (snapshot.with_tenant(tenant, Some(next)), replaced)
+                let replaced = view.plugin(plugin.as_str()).cloned();
+                (snapshot.with_tenant(tenant, Some(view.with(&enabled))), replaced)
             })
             .await;
         self.drain(replaced);
@@ -168,14 +171,15 @@ impl Host {
         .await;
     }
 
-    /// Takes a tenant away with all its plugins.
+    /// Takes a tenant away with all its plugins; no call of theirs runs afterwards.
     pub(crate) async fn unmount_tenant(&self, tenant: &TenantId) {
         let removed = self
             .change_snapshot(|snapshot| (snapshot.with_tenant(tenant, None), snapshot.tenants.get(tenant).cloned()))
             .await;
         for enabled in removed.iter().flat_map(|view| view.plugins.values()) {
-            self.drain(Some(Arc::clone(enabled)));
+            end_calls(&enabled.cell).await;
         }
+        drop(removed);
         self.forget_unused_releases();
     }
 
@@ -195,6 +199,15 @@ impl Host {
             drop(enabled);
             host.forget_unused_releases();
         });
+    }
+}
+
+/// Stops a cell for good and waits until no call of it runs, so that what it used can be deleted.
+pub(crate) async fn end_calls(cell: &Cell) {
+    cell.close();
+    cell.kill();
+    if !cell.drained(END_MAX).await {
+        tracing::error!(plugin.id = %cell.plugin(), tenant.id = %cell.tenant(), "a stopped call still runs");
     }
 }
 

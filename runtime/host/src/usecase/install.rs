@@ -101,6 +101,7 @@ impl Host {
                 tx.set_plugin_error(plugin, None, act.at).await?;
             }
             Err(error) => {
+                self.unmount_everywhere(plugin).await;
                 tx.advance_plugin(plugin, Transition::FailInstall, &act).await?;
                 tx.set_plugin_error(plugin, Some(&format!("{}: {error}", error.code())), act.at).await?;
             }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use bulkhead_database::{Act, PolicyRow};
+use bulkhead_database::{Act, PluginRow, PolicyRow};
 use bulkhead_model::manifest::Issue;
-use bulkhead_model::{Actor, Code, PluginId, Role, TenantId, Version};
+use bulkhead_model::{Actor, Code, Coded, PluginId, Role, TenantId, Version};
 use bulkhead_trust::{Policy, State};
 
 use crate::auth::require;
@@ -122,49 +122,66 @@ impl Host {
         })
     }
 
-    /// Judges every serving plugin by the policy in force. Those refused stop first, before anything is started.
+    /// Judges every serving plugin by the policy in force. Those refused stop first, before anything is started; one that
+    /// cannot be started anew is recorded and leaves the others alone.
     async fn judge_again(&self) -> Result<(), Error> {
-        let allowed = self.stop_what_is_refused().await?;
         self.inner.releases.lock().clear();
-        // What a plugin may do is part of its cells: they start anew under the new verdict.
-        for plugin in allowed {
-            let _turn = self.inner.acts.plugin(&plugin).await?;
-            self.start_everywhere(&plugin).await?;
+        for plugin in self.stop_what_is_refused().await? {
+            if let Err(error) = self.start_in_turn(&plugin).await {
+                tracing::error!(plugin.id = %plugin, code = %error.code(), "a plugin did not start anew under the new policy");
+            }
         }
         Ok(())
     }
 
-    /// Stops every serving plugin that the policy refuses, also one that time has made expire; answers the others.
+    /// What a plugin may do is part of its cells: they start anew under the new verdict.
+    async fn start_in_turn(&self, plugin: &PluginId) -> Result<(), Error> {
+        let _turn = self.inner.acts.plugin(plugin).await?;
+        self.start_everywhere(plugin).await
+    }
+
+    /// Stops every serving plugin that the policy refuses, also one that time has made expire; answers the others. All of
+    /// them stop before anything is waited for or written.
     pub(crate) async fn stop_what_is_refused(&self) -> Result<Vec<PluginId>, Error> {
-        let mut allowed = Vec::new();
+        let (mut allowed, mut refused) = (Vec::new(), Vec::new());
         let mut after = String::new();
         loop {
             let rows = self.inner.db.list_plugins(&after, PLUGINS_PAGE).await?;
             let Some(last) = rows.last() else { break };
             after = last.plugin_id.to_string();
             for row in rows.into_iter().filter(|row| row.status.serves()) {
-                let stored = self.inner.db.get_plugin_version(&row.plugin_id, &row.version).await?;
-                let bundles = self.inner.db.list_bundles(&stored.digest).await?;
-                match self.judge(&release::facts(&stored.facts)?, &stored.digest, &bundles, &State::default()) {
-                    Ok(_) => allowed.push(row.plugin_id),
-                    Err(Error::Refused(refusals)) => self.stop_refused(&row.plugin_id, refusals).await?,
-                    Err(other) => return Err(other),
+                match self.judge_stored(&row).await {
+                    Ok(()) => allowed.push(row.plugin_id),
+                    Err(error) => {
+                        if self.stop_cells(&row.plugin_id) {
+                            self.unmount_everywhere(&row.plugin_id).await;
+                            refused.push((row.plugin_id, error));
+                        }
+                    }
                 }
+            }
+        }
+        for (plugin, error) in refused {
+            tracing::warn!(plugin.id = %plugin, reason = %error, "the policy no longer allows a running plugin: it was stopped");
+            if let Err(error) = self.record_stop(&plugin, &error).await {
+                tracing::error!(plugin.id = %plugin, code = %error.code(), "failed to record that a plugin was stopped");
             }
         }
         Ok(allowed)
     }
 
-    async fn stop_refused(&self, plugin: &PluginId, refusals: Vec<bulkhead_trust::Refusal>) -> Result<(), Error> {
-        // At once, whoever acts on the plugin now; then again in turn, for what that act may have mounted.
-        self.stop_cells(plugin);
+    async fn judge_stored(&self, row: &PluginRow) -> Result<(), Error> {
+        let stored = self.inner.db.get_plugin_version(&row.plugin_id, &row.version).await?;
+        let bundles = self.inner.db.list_bundles(&stored.digest).await?;
+        self.judge(&release::facts(&stored.facts)?, &stored.digest, &bundles, &State::default()).map(|_| ())
+    }
+
+    async fn record_stop(&self, plugin: &PluginId, error: &Error) -> Result<(), Error> {
+        // In turn, and once more: an act that was going on may have mounted it again.
         let _turn = self.inner.acts.plugin(plugin).await?;
-        if !self.stop_cells(plugin) {
-            return Ok(());
+        if self.stop_cells(plugin) {
+            self.unmount_everywhere(plugin).await;
         }
-        self.unmount_everywhere(plugin).await;
-        let error = Error::Refused(refusals);
-        tracing::warn!(plugin.id = %plugin, reason = %error, "the policy no longer allows a running plugin: it was stopped");
         let act = Act::system(clock::now_micros());
         let mut tx = self.inner.db.begin().await?;
         tx.set_plugin_error(plugin, Some(&error.to_string()), act.at).await?;

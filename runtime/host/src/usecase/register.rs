@@ -34,6 +34,8 @@ impl Host {
         let _turn = self.inner.acts.plugin(id).await?;
         if is_new {
             self.try_once(&admitted, &artifact).await?;
+        } else {
+            self.check_together(&admitted, &bundles).await?;
         }
 
         let act = Act::new(actor, clock::now_micros());
@@ -81,6 +83,18 @@ impl Host {
             ))),
             known => Ok((artifact, verdict, known.is_none())),
         }
+    }
+
+    /// Whether the bundles that are stored and those that come now are good together: a release is judged by all of them at
+    /// its next load, and none can be taken away.
+    async fn check_together(&self, artifact: &Artifact, bundles: &[Vec<u8>]) -> Result<(), Error> {
+        let mut together = self.inner.db.list_bundles(&artifact.digest).await?;
+        for bundle in bundles {
+            if !together.contains(bundle) {
+                together.push(bundle.clone());
+            }
+        }
+        self.judge(&Facts::of(artifact), &artifact.digest, &together, &State::default()).map(|_| ())
     }
 
     /// Compiles in the worker, unless that was done, and loads once: a component whose types are not the contract's fails

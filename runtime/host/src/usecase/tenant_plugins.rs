@@ -202,16 +202,16 @@ impl Host {
             Some(row) => row,
             None => {
                 let (configuration, configuration_version) = configure::defaults(self, release).await?;
-                TenantPluginRow::new(tenant.clone(), release.plugin.clone(), configuration, configuration_version)
+                let mut row =
+                    TenantPluginRow::new(tenant.clone(), release.plugin.clone(), configuration, configuration_version);
+                row.granted = release.manifest.requested().collect();
+                row
             }
         };
         row.enabled = true;
         row.status = TenantPluginStatus::Installing;
         row.desired_version = Some(release.version.clone());
         row.last_error = None;
-        if row.granted.is_empty() {
-            row.granted = release.manifest.requested().collect();
-        }
         Ok(row)
     }
 

@@ -20,6 +20,10 @@ impl Host {
         if tx.find_tenant(tenant).await?.is_some() {
             return Err(Error::Conflict(format!("the tenant `{tenant}` exists")));
         }
+        // Whatever lies under this name belonged to a tenant that is gone: the new one must not find it.
+        if let Some(storage) = &self.inner.storage {
+            storage.delete_tenant(tenant).await?;
+        }
         let row = tx.insert_tenant(tenant, &act).await?;
         tx.commit().await?;
         self.mount_tenant(&row).await;

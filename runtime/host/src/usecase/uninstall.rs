@@ -8,6 +8,7 @@ use crate::clock;
 use crate::error::Error;
 use crate::host::Host;
 use crate::release;
+use crate::start::end_calls;
 use crate::usecase::operation::{Progress, view_operation};
 use crate::view;
 
@@ -69,6 +70,9 @@ impl Host {
         let plugin = &operation.plugin_id;
         let mut progress = Progress::new(self, operation);
         progress.step("unmount", 0, 1).await?;
+        if operation.kind == "uninstall-drop" {
+            self.end_calls_everywhere(plugin).await;
+        }
         self.unmount_everywhere(plugin).await;
         progress.step("unmount", 1, 1).await?;
         let act = Act::system(clock::now_micros());
@@ -82,6 +86,15 @@ impl Host {
         tx.advance_plugin(plugin, Transition::FinishUninstall, &act).await?;
         progress.finish(&mut tx, None).await?;
         Ok(tx.commit().await?)
+    }
+
+    /// No call may write into data that is about to go.
+    async fn end_calls_everywhere(&self, plugin: &PluginId) {
+        for view in self.snapshot().tenants.values() {
+            if let Some(enabled) = view.plugin(plugin.as_str()) {
+                end_calls(&enabled.cell).await;
+            }
+        }
     }
 
     async fn drop_data(&self, plugin: &PluginId, progress: &mut Progress<'_>) -> Result<(), Error> {

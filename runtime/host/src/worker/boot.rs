@@ -131,9 +131,17 @@ fn start_later(host: &Host, later: Vec<(TenantPluginRow, Arc<Release>)>) {
             if host.inner.stopping.is_cancelled() {
                 return;
             }
-            if let Err(error) = host.start_stored(&row, &release).await {
+            if let Err(error) = start_in_turn(&host, &row.tenant_id, &row.plugin_id).await {
                 tracing::warn!(plugin.id = %row.plugin_id, tenant.id = %row.tenant_id, code = %error.code(), "a plugin did not start");
             }
+            drop(release);
         });
     }
+}
+
+/// Starts what is stored by now: an admin may have changed it since the host opened.
+async fn start_in_turn(host: &Host, tenant: &TenantId, plugin: &PluginId) -> Result<(), Error> {
+    let _turn = host.inner.acts.both(tenant, plugin).await?;
+    let row = host.tenant_plugin_row(tenant, plugin).await?;
+    host.restart(&row).await
 }

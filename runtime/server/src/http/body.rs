@@ -21,7 +21,7 @@ pub(super) const JSON_BYTES_MAX: u64 = 3 << 20;
 /// Bytes beyond a limit that are read and dropped, so that the refusal reaches whoever is still sending.
 const DISCARDED_BYTES_MAX: usize = 4 << 20;
 /// Time for which the rest of a refused body is read.
-const DISCARD_TIME: Duration = Duration::from_millis(500);
+pub(super) const DISCARD_TIME: Duration = Duration::from_millis(500);
 /// Time for a JSON body to arrive.
 const JSON_DEADLINE: Duration = Duration::from_secs(10);
 
