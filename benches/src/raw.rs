@@ -46,7 +46,7 @@ pub(crate) fn engine(slots: u32) -> Result<Engine> {
         .table_elements((512 << 20) / 8)
         .linear_memory_keep_resident(2 << 20)
         .table_keep_resident(64 << 10)
-        .async_stack_keep_resident(64 << 10)
+        .async_stack_keep_resident(16 << 10)
         .pagemap_scan(Enabled::Auto);
     let mut config = Config::new();
     config
