@@ -1,6 +1,7 @@
-//! A full small application: notes of a tenant, with tags, pages and search. This file is its HTTP
+//! A full small application: notes of a tenant, with tags, pages, search and attachments. This file is its HTTP
 //! face; it checks no permission, for the host did so before it called.
 
+mod attachments;
 mod draft;
 mod list;
 mod store;
@@ -32,6 +33,10 @@ impl Routes for Notes {
             ("GET", "/notes/{id}") => read_note(request),
             ("PUT", "/notes/{id}") => change_note(request),
             ("DELETE", "/notes/{id}") => delete_note(request),
+            ("GET", "/notes/{id}/attachments") => attachments::list(request),
+            ("POST", "/notes/{id}/attachments/{name}") => attachments::write(request),
+            ("GET", "/notes/{id}/attachments/{name}") => attachments::read(request),
+            ("DELETE", "/notes/{id}/attachments/{name}") => attachments::delete(request),
             ("GET", "/tags") => Response::json(&store::tags()?),
             ("GET", "/stats") => stats(),
             _ => Err(PluginError::not_found("no such route")),
@@ -133,6 +138,9 @@ fn change_note(request: &Request) -> Result<Response, PluginError> {
 
 fn delete_note(request: &Request) -> Result<Response, PluginError> {
     let id = request.param("id")?;
+    store::find(id)?.ok_or_else(no_such_note)?;
+    // Before the note: what fails in between can be done again.
+    attachments::delete_all(id)?;
     if !store::delete(id)? {
         return Err(no_such_note());
     }

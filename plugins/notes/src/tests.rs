@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::Notes;
 
-const NOTE_COLUMNS: [&str; 7] = ["id", "title", "body", "author", "revision", "created_at", "updated_at"];
+pub(crate) const NOTE_COLUMNS: [&str; 7] = ["id", "title", "body", "author", "revision", "created_at", "updated_at"];
 
 fn host() -> mock::Host {
     mock::Host::new()
@@ -17,7 +17,7 @@ fn host() -> mock::Host {
         .with_permission("notes.edit")
 }
 
-fn note(id: &str, revision: i64, updated_at: i64) -> [Value; 7] {
+pub(crate) fn note(id: &str, revision: i64, updated_at: i64) -> [Value; 7] {
     [id.into(), "Plan".into(), "".into(), "ada".into(), revision.into(), 1.into(), updated_at.into()]
 }
 
@@ -159,12 +159,14 @@ fn check_change(stored: Vec<[Value; 7]>, expected: PluginError) {
 
 #[test]
 fn a_note_is_deleted_once() {
-    check_delete(1, Ok(Response::empty(204)));
-    check_delete(0, Err(PluginError::not_found("no such note")));
+    check_delete(vec![note("a", 4, 5)], 1, Ok(Response::empty(204)));
+    check_delete(vec![note("a", 4, 5)], 0, Err(PluginError::not_found("no such note")));
+    check_delete(vec![], 0, Err(PluginError::not_found("no such note")));
 }
 
-fn check_delete(affected: u64, expected: Result<Response, PluginError>) {
+fn check_delete(stored: Vec<[Value; 7]>, affected: u64, expected: Result<Response, PluginError>) {
     let host = host()
+        .with_sql("SELECT id", mock::rows(NOTE_COLUMNS, stored))
         .with_sql("DELETE FROM note_tags", mock::affected(2))
         .with_sql("DELETE FROM notes", mock::affected(affected));
     let request = Request::of("DELETE", "/notes/{id}").with_param("id", "a");
@@ -176,6 +178,7 @@ fn check_delete(affected: u64, expected: Result<Response, PluginError>) {
 fn statistics_count_what_was_written_and_deleted() {
     let host = host()
         .with_sql("INSERT INTO notes", mock::affected(1))
+        .with_sql("SELECT id", mock::rows(NOTE_COLUMNS, [note("a", 4, 5)]))
         .with_sql("DELETE FROM note_tags", mock::affected(0))
         .with_sql("DELETE FROM notes", mock::affected(1))
         .with_sql("COUNT(*)", mock::rows(["note_count"], [[0.into()]]));

@@ -89,6 +89,13 @@ impl Verdict {
     pub fn allows_tenant(&self, tenant: &TenantId) -> bool {
         self.tenants.iter().any(|pattern| pattern.matches(tenant.as_str()))
     }
+
+    /// Whether a plugin that runs under `other` may go on as it is: what it may do and use is the same.
+    pub fn allows_the_same(&self, other: &Self) -> bool {
+        self.grants == other.grants
+            && self.limits_ceiling == other.limits_ceiling
+            && (self.core, self.critical) == (other.core, other.critical)
+    }
 }
 
 /// Which rule decided, and why the others did not.

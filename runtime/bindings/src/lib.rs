@@ -8,6 +8,7 @@ wasmtime::component::bindgen!({
     imports: {
         "bulkhead:plugin/sql": async | trappable,
         "bulkhead:plugin/kv": async | trappable,
+        "bulkhead:plugin/blob": async | trappable,
         default: trappable,
     },
     exports: { default: async },

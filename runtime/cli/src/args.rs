@@ -5,8 +5,8 @@ use clap::{Args, Parser, Subcommand};
 use reqwest::Url;
 
 use crate::commands::{
-    audit, build, check, completions, config, demo, init, inspect, key, new, pack, plugin, policy, publish, reference,
-    serve, sign, tenant, tenant_plugin, token, verify,
+    audit, build, check, completions, config, demo, init, inspect, key, migrate, new, pack, plugin, policy, publish,
+    reference, serve, sign, tenant, tenant_plugin, token, verify,
 };
 
 const LONG_ABOUT: &str = "\
@@ -96,6 +96,9 @@ pub(crate) enum Command {
     /// Plugins of a host
     #[command(subcommand)]
     Plugin(plugin::Plugin),
+    /// Migrations of a plugin over its tenants
+    #[command(subcommand)]
+    Migrate(migrate::Migrate),
     /// Tenants of a host
     #[command(subcommand)]
     Tenant(tenant::Tenant),

@@ -10,6 +10,7 @@ pub(crate) mod demo;
 pub(crate) mod init;
 pub(crate) mod inspect;
 pub(crate) mod key;
+pub(crate) mod migrate;
 pub(crate) mod new;
 pub(crate) mod pack;
 pub(crate) mod plugin;
@@ -75,6 +76,7 @@ async fn dispatch(context: &Context, command: &Command) -> Result<(), Error> {
         Command::Publish(command) => Box::pin(command.run(context)).await,
         Command::Key(command) => command.run(context),
         Command::Token(command) => command.run(context),
+        Command::Migrate(command) => Box::pin(command.run(context)).await,
         Command::Plugin(command) => Box::pin(command.run(context)).await,
         Command::Tenant(command) => Box::pin(command.run(context)).await,
         Command::TenantPlugin(command) => Box::pin(command.run(context)).await,

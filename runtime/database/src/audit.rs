@@ -90,6 +90,17 @@ impl Tx {
         rows.into_iter().map(row).collect()
     }
 
+    /// Entries before `before`, the newest first.
+    pub async fn list_audit_before(&mut self, before: u64, limit: u32) -> Result<Vec<AuditRow>, Error> {
+        const LIST_AUDIT_BEFORE: &str = "SELECT sequence, at, actor, action, plugin_id, tenant_id, detail, hash FROM audit \
+             WHERE sequence < $1 ORDER BY sequence DESC LIMIT $2";
+        let rows: Vec<Columns> = on_engine!(self, |conn| {
+            sqlx::query_as(LIST_AUDIT_BEFORE).bind(signed(before)).bind(i64::from(limit)).fetch_all(conn).await
+        })
+        .map_err(Error::query("list_audit_before"))?;
+        rows.into_iter().map(row).collect()
+    }
+
     /// Position and hash of the end of the chain.
     pub async fn audit_head(&mut self) -> Result<(u64, Digest), Error> {
         const AUDIT_HEAD: &str = "SELECT sequence, hash FROM audit_head WHERE head_id = 1";
@@ -154,6 +165,8 @@ impl Tx {
 single_reads! {
     /// Entries behind `after` in order.
     list_audit(after: u64, limit: u32) -> Vec<AuditRow>;
+    /// Entries before `before`, the newest first.
+    list_audit_before(before: u64, limit: u32) -> Vec<AuditRow>;
     /// Position and hash of the end of the chain.
     audit_head() -> (u64, Digest);
     /// A number that rises with every change of what hosts serve from.

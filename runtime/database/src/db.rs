@@ -84,12 +84,6 @@ impl Db {
         .map_err(Error::Begin)
     }
 
-    /// Whether plugin data can be kept beside these tables: `false` where several hosts share them, see
-    /// [`Error::PluginStorageEngine`].
-    pub fn keeps_plugin_data(&self) -> bool {
-        matches!(self, Self::Sqlite(_))
-    }
-
     /// Closes all connections, waiting for those in use.
     pub async fn close(&self) {
         match self {
@@ -150,6 +144,23 @@ pub(crate) fn migrate_error(error: MigrateError) -> Error {
         MigrateError::VersionMismatch(number) | MigrateError::VersionMissing(number) => Error::Drift { number },
         other => Error::Migrate(other),
     }
+}
+
+/// The rows of a list that can be read. One that cannot, since somebody wrote it by hand or another version did, is logged
+/// and left out: it must not keep a host from its other rows.
+pub(crate) fn readable<C, R>(list: &'static str, rows: Vec<C>, row: impl Fn(C) -> Result<R, Error>) -> Vec<R> {
+    let read = rows.into_iter().filter_map(|columns| match row(columns) {
+        Ok(row) => Some(row),
+        Err(error) => {
+            tracing::error!(
+                list,
+                error = &error as &dyn std::error::Error,
+                "a stored row cannot be read and is left out"
+            );
+            None
+        }
+    });
+    read.collect()
 }
 
 /// Reads a stored text that was parsed before it was stored.

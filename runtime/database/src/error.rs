@@ -74,9 +74,15 @@ pub enum Error {
         /// The column.
         column: &'static str,
     },
-    /// Plugin data is kept in files, which hosts that share a PostgreSQL do not have in common.
-    #[error("plugin storage needs `database.url = \"sqlite:<folder>\"`")]
-    PluginStorageEngine,
+    /// An act on plugins' storage failed.
+    #[error("failed to run `{query}`")]
+    Storage {
+        /// Name of the act.
+        query: &'static str,
+        /// Why.
+        #[source]
+        source: crate::StorageError,
+    },
 }
 
 impl Error {
@@ -94,14 +100,19 @@ impl Coded for Error {
     fn code(&self) -> Code {
         match self {
             Self::Url => Code::InvalidHostConfiguration,
-            Self::Open(_) | Self::Begin(_) | Self::Query { .. } | Self::Commit(_) => Code::DatabaseUnavailable,
+            Self::Open(source) | Self::Begin(source) | Self::Query { source, .. } | Self::Commit(source) => {
+                match fault(source) {
+                    Some(Fault::Full) => Code::StorageFull,
+                    Some(Fault::Conflict) | None => Code::DatabaseUnavailable,
+                }
+            }
             Self::Folder(_) | Self::Migrate(_) | Self::Corrupt { .. } => Code::Internal,
             Self::Drift { .. } => Code::MigrationDrift,
             Self::Full { .. } => Code::StorageFull,
             Self::Conflict { .. } => Code::Conflict,
             Self::NotFound { .. } => Code::NotFound,
             Self::RefusedTransition(_) => Code::RefusedTransition,
-            Self::PluginStorageEngine => Code::InvalidHostConfiguration,
+            Self::Storage { source, .. } => source.code(),
         }
     }
 }

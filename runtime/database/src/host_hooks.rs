@@ -5,7 +5,7 @@ use bulkhead_model::HookName;
 use bulkhead_model::manifest::{HookKind, OnFailure};
 
 use crate::audit::Act;
-use crate::db::{Tx, on_engine, parsed, single_reads};
+use crate::db::{Tx, on_engine, parsed, readable, single_reads};
 use crate::error::Error;
 
 /// Most hooks that the list shows.
@@ -74,7 +74,7 @@ impl Tx {
         let rows: Vec<Columns> =
             on_engine!(self, |conn| sqlx::query_as(LIST_HOOKS).bind(HOOKS_MAX).fetch_all(conn).await)
                 .map_err(Error::query("list_hooks"))?;
-        rows.into_iter().map(row).collect()
+        Ok(readable("list_hooks", rows, row))
     }
 }
 

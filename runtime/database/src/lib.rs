@@ -20,13 +20,13 @@ pub use db::{DatabaseConfig, Db, Tx};
 pub use error::Error;
 pub use host_hooks::HookRow;
 pub use kills::KillRow;
-pub use operations::{NewOperation, OperationEnd, OperationRow};
+pub use operations::{NewOperation, OperationEnd, OperationResult, OperationRow};
 pub use plugins::PluginRow;
 pub use policies::PolicyRow;
-pub use releases::{NewRelease, PluginVersionRow};
+pub use releases::{NewRelease, PluginVersionRow, StoredRelease};
 pub use tenant::{
-    ConstraintKind, Cursor, Isolation, KvCondition, KvEntry, KvOutcome, KvPage, PluginStore, PluginTx, Statement,
-    StorageError, Table, Value,
+    BlobInfo, BlobPage, BlobWriter, ConstraintKind, Cursor, Isolation, KvCondition, KvEntry, KvOutcome, KvPage,
+    PluginStore, PluginTx, Statement, StorageError, Table, Value,
 };
 pub use tenant_plugins::{ConfigurationRow, TenantPluginRow};
-pub use tenants::TenantRow;
+pub use tenants::{TenantRow, TenantStatus};

@@ -1,6 +1,8 @@
 //! Releases: a version of a plugin, its bytes under the digest that names them, its signature bundles.
 //! It verifies nothing; whoever reads bytes checks their digest.
 
+use std::collections::HashMap;
+
 use bulkhead_model::{Digest, PluginId, Version};
 
 use crate::audit::Act;
@@ -10,7 +12,7 @@ use crate::error::Error;
 /// Most versions that a list shows.
 const VERSIONS_MAX: i64 = 1_000;
 /// Most signature bundles of an artifact.
-const BUNDLES_MAX: i64 = 64;
+const BUNDLES_MAX: i64 = 16;
 
 /// A known version of a plugin.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +35,15 @@ pub struct PluginVersionRow {
     pub created_at: i64,
     /// Why it is not to be used, after it failed somewhere.
     pub held_reason: Option<String>,
+}
+
+/// A version of a plugin with the signature bundles that speak for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredRelease {
+    /// The version.
+    pub row: PluginVersionRow,
+    /// Its bundles, in the order in which they came.
+    pub bundles: Vec<Vec<u8>>,
 }
 
 /// A release to be stored.
@@ -189,10 +200,11 @@ impl Tx {
         found.ok_or_else(|| Error::NotFound { what: "artifact", name: digest.to_string() })
     }
 
-    /// Adds the bundles that are not known yet, up to 64 for an artifact; more are a conflict.
-    pub async fn insert_bundles(&mut self, digest: &Digest, bundles: &[Vec<u8>]) -> Result<(), Error> {
+    /// Adds the bundles that are not known yet, up to 16 for an artifact; more are a conflict. Answers how many were new.
+    pub async fn insert_bundles(&mut self, digest: &Digest, bundles: &[Vec<u8>]) -> Result<usize, Error> {
         const INSERT_BUNDLE: &str = "INSERT INTO bundles (digest, ordinal, bytes) VALUES ($1, $2, $3)";
         let mut known = self.list_bundles(digest).await?;
+        let before = known.len();
         for bundle in bundles {
             if known.contains(bundle) {
                 continue;
@@ -213,7 +225,7 @@ impl Tx {
             .map_err(Error::query("insert_bundles"))?;
             known.push(bundle.clone());
         }
-        Ok(())
+        Ok(known.len().saturating_sub(before))
     }
 
     /// The signature bundles of an artifact, in the order in which they came.
@@ -228,7 +240,54 @@ impl Tx {
     }
 }
 
+impl Tx {
+    /// The version with its bundles.
+    pub async fn get_stored_release(&mut self, plugin: &PluginId, version: &Version) -> Result<StoredRelease, Error> {
+        let row = self.get_plugin_version(plugin, version).await?;
+        let bundles = self.list_bundles(&row.digest).await?;
+        Ok(StoredRelease { row, bundles })
+    }
+
+    /// The current release of every serving plugin that some tenant has enabled, by plugin, those behind `after`; the empty
+    /// text begins. Two queries for a page.
+    pub async fn list_enabled_releases(&mut self, after: &str, limit: u32) -> Result<Vec<StoredRelease>, Error> {
+        const LIST_ENABLED_RELEASES: &str = "SELECT v.plugin_id, v.version, v.digest, v.facts, v.sequence, v.size_bytes, v.registered_by, \
+             v.created_at, v.held_reason FROM plugins p \
+             JOIN plugin_versions v ON v.plugin_id = p.plugin_id AND v.version = p.version \
+             WHERE p.plugin_id > $1 AND p.status IN ('installed', 'active') \
+             AND EXISTS (SELECT 1 FROM tenant_plugins t WHERE t.plugin_id = p.plugin_id AND t.enabled) \
+             ORDER BY p.plugin_id LIMIT $2";
+        const LIST_BUNDLES_BETWEEN: &str = "SELECT v.plugin_id, b.bytes FROM plugins p \
+             JOIN plugin_versions v ON v.plugin_id = p.plugin_id AND v.version = p.version \
+             JOIN bundles b ON b.digest = v.digest \
+             WHERE p.plugin_id > $1 AND p.plugin_id <= $2 ORDER BY p.plugin_id, b.ordinal";
+        let rows: Vec<Columns> = on_engine!(self, |conn| {
+            sqlx::query_as(LIST_ENABLED_RELEASES).bind(after).bind(i64::from(limit)).fetch_all(conn).await
+        })
+        .map_err(Error::query("list_enabled_releases"))?;
+        let Some(last) = rows.last().map(|columns| columns.0.clone()) else { return Ok(Vec::new()) };
+        let signed: Vec<(String, Vec<u8>)> = on_engine!(self, |conn| {
+            sqlx::query_as(LIST_BUNDLES_BETWEEN).bind(after).bind(&last).fetch_all(conn).await
+        })
+        .map_err(Error::query("list_enabled_releases"))?;
+        let mut bundles: HashMap<String, Vec<Vec<u8>>> = HashMap::new();
+        for (plugin, bytes) in signed {
+            bundles.entry(plugin).or_default().push(bytes);
+        }
+        let stored = |columns: Columns| {
+            let bundles = bundles.remove(&columns.0).unwrap_or_default();
+            Ok(StoredRelease { row: row(columns)?, bundles })
+        };
+        rows.into_iter().map(stored).collect()
+    }
+}
+
 single_reads! {
+    /// The version with its bundles.
+    get_stored_release(plugin: &PluginId, version: &Version) -> StoredRelease;
+    /// The current release of every serving plugin that some tenant has enabled, by plugin, those behind `after`; the empty
+    /// text begins.
+    list_enabled_releases(after: &str, limit: u32) -> Vec<StoredRelease>;
     /// The version, if it is known.
     find_plugin_version(plugin: &PluginId, version: &Version) -> Option<PluginVersionRow>;
     /// The version.

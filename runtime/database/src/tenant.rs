@@ -1,28 +1,21 @@
-//! What plugins keep: one `SQLite` file per (tenant, plugin), reached by hostile SQL and by a key-value store.
-//! A file is its own boundary: no statement can name another, and quota, lock and deletion are the file's.
+//! What plugins keep: SQL tables and a key-value store per (tenant, plugin), reached by hostile SQL.
+//! It checks and bounds what a plugin asks; the wall between two plugins is the engine's, in `dialect/`.
 //! Nothing here knows the host's own tables.
 
-mod files;
-mod kv;
+pub(crate) mod admission;
+pub(crate) mod blobs;
+pub mod guard;
+pub(crate) mod held;
+pub(crate) mod kv;
 pub mod limits;
-mod migrate;
-mod session;
-mod sqlite;
-mod sqlite_functions;
-mod sqlite_gate;
-mod sqlite_guard;
-mod sqlite_kv;
-mod sqlite_migrate;
-mod sqlite_rules;
-mod sqlite_settings;
-mod sqlite_statement;
-mod sqlite_value;
+pub(crate) mod migrate;
 mod store;
 mod transaction;
-mod value;
+pub(crate) mod value;
 
-pub use migrate::{Applied, Drift, MigrationError, PluginMigration, Run, select_migrations};
-pub use store::{PluginStorage, PluginStore, StorageConfig};
+pub use blobs::{BlobInfo, BlobPage, BlobWriter};
+pub use migrate::{Applied, Drift, FailedMigration, MigrationError, Phase, PluginMigration, Run, select_migrations};
+pub use store::{Finding, PluginStorage, PluginStore, StorageConfig};
 pub use transaction::{Cursor, PluginTx};
 pub use value::{
     ConstraintKind, Isolation, KvCondition, KvEntry, KvOutcome, KvPage, Statement, StorageError, Table, Value,

@@ -4,7 +4,7 @@
 use bulkhead_model::{Interface, PluginId, TenantId, TenantPluginStatus, Version};
 
 use crate::audit::Act;
-use crate::db::{Tx, on_engine, parsed, single_reads, unsigned};
+use crate::db::{Tx, on_engine, parsed, readable, single_reads, unsigned};
 use crate::error::Error;
 
 /// Most plugins that the list of a tenant shows.
@@ -149,6 +149,21 @@ impl Tx {
         self.count_change().await
     }
 
+    /// Writes down when the plugin was last found healthy.
+    pub async fn set_tenant_plugin_health(
+        &mut self,
+        tenant: &TenantId,
+        plugin: &PluginId,
+        at: i64,
+    ) -> Result<(), Error> {
+        const SET_HEALTH: &str =
+            "UPDATE tenant_plugins SET last_health_at = $1 WHERE tenant_id = $2 AND plugin_id = $3";
+        on_engine!(self, |conn| {
+            sqlx::query(SET_HEALTH).bind(at).bind(tenant.as_str()).bind(plugin.as_str()).execute(conn).await.map(drop)
+        })
+        .map_err(Error::query("set_tenant_plugin_health"))
+    }
+
     /// The record, if there is one.
     pub async fn find_tenant_plugin(
         &mut self,
@@ -186,7 +201,7 @@ impl Tx {
             sqlx::query_as(LIST_PLUGIN_TENANTS).bind(plugin.as_str()).bind(TENANTS_MAX).fetch_all(conn).await
         })
         .map_err(Error::query("list_plugin_tenants"))?;
-        rows.into_iter().map(row).collect()
+        Ok(readable("list_plugin_tenants", rows, row))
     }
 
     /// The tenants that have or had a plugin, by id: those that may hold data of it.
@@ -214,7 +229,7 @@ impl Tx {
             sqlx::query_as(LIST_ENABLED).bind(tenant).bind(plugin).bind(i64::from(limit)).fetch_all(conn).await
         })
         .map_err(Error::query("list_enabled"))?;
-        rows.into_iter().map(row).collect()
+        Ok(readable("list_enabled", rows, row))
     }
 
     /// Number of tenants that have a plugin enabled.
@@ -305,9 +320,11 @@ fn granted_text(granted: &[Interface]) -> String {
     serde_json::Value::from(granted.iter().map(|interface| interface.as_str()).collect::<Vec<_>>()).to_string()
 }
 
+/// A name that this version does not know, written by another one, grants nothing: one record must not keep a host from
+/// reading all others.
 fn granted(text: &str) -> Result<Vec<Interface>, Error> {
     let names: Vec<String> = serde_json::from_str(text).map_err(|_| Error::Corrupt { column: "granted" })?;
-    names.iter().map(|name| parsed("granted", name)).collect()
+    Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
 }
 
 fn row(row: Columns) -> Result<TenantPluginRow, Error> {

@@ -12,28 +12,61 @@ use crate::error::Error;
 pub struct TenantRow {
     /// Its id.
     pub tenant_id: TenantId,
-    /// Whether its plugins are stopped as a whole.
-    pub suspended: bool,
+    /// What it may do.
+    pub status: TenantStatus,
     /// When it was created, in microseconds since 1970.
     pub created_at: i64,
 }
 
-type Columns = (String, String, i64);
+/// What a tenant may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TenantStatus {
+    /// Its plugins serve.
+    Active,
+    /// Its plugins are stopped as a whole; everything is kept.
+    Suspended,
+    /// Its data is being deleted; there is no way back.
+    Deleting,
+}
 
-const ACTIVE: &str = "active";
-const SUSPENDED: &str = "suspended";
+impl TenantStatus {
+    /// The status as JSON and SQL write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+            Self::Deleting => "deleting",
+        }
+    }
+
+    const fn audited(self) -> &'static str {
+        match self {
+            Self::Active => "tenant.resume",
+            Self::Suspended => "tenant.suspend",
+            Self::Deleting => "tenant.deleting",
+        }
+    }
+}
+
+type Columns = (String, String, i64);
 
 impl Tx {
     /// Creates a tenant. One that exists is a conflict.
     pub async fn insert_tenant(&mut self, tenant: &TenantId, act: &Act) -> Result<TenantRow, Error> {
         const INSERT_TENANT: &str = "INSERT INTO tenants (tenant_id, status, created_at) VALUES ($1, $2, $3)";
         on_engine!(self, |conn| {
-            sqlx::query(INSERT_TENANT).bind(tenant.as_str()).bind(ACTIVE).bind(act.at).execute(conn).await.map(drop)
+            sqlx::query(INSERT_TENANT)
+                .bind(tenant.as_str())
+                .bind(TenantStatus::Active.as_str())
+                .bind(act.at)
+                .execute(conn)
+                .await
+                .map(drop)
         })
         .map_err(Error::query("insert_tenant"))?;
         self.append_audit(act, "tenant.create", None, Some(tenant), "{}").await?;
         self.count_change().await?;
-        Ok(TenantRow { tenant_id: tenant.clone(), suspended: false, created_at: act.at })
+        Ok(TenantRow { tenant_id: tenant.clone(), status: TenantStatus::Active, created_at: act.at })
     }
 
     /// The tenant, if there is one.
@@ -58,22 +91,25 @@ impl Tx {
         rows.into_iter().map(row).collect()
     }
 
-    /// Stops a tenant's plugins as a whole, or lets them serve again.
-    pub async fn set_tenant_suspended(
+    /// Sets what a tenant may do. One whose data is being deleted stays so: anything else is a conflict.
+    pub async fn set_tenant_status(
         &mut self,
         tenant: &TenantId,
-        suspended: bool,
+        status: TenantStatus,
         act: &Act,
     ) -> Result<TenantRow, Error> {
-        const SET_TENANT_SUSPENDED: &str =
+        const SET_TENANT_STATUS: &str =
             "UPDATE tenants SET status = $1 WHERE tenant_id = $2 RETURNING tenant_id, status, created_at";
-        let (status, action) = if suspended { (SUSPENDED, "tenant.suspend") } else { (ACTIVE, "tenant.resume") };
+        let known = self.find_tenant(tenant).await?.ok_or_else(|| not_found(tenant))?;
+        if known.status == TenantStatus::Deleting && status != TenantStatus::Deleting {
+            return Err(Error::Conflict { query: "set_tenant_status" });
+        }
         let found: Option<Columns> = on_engine!(self, |conn| {
-            sqlx::query_as(SET_TENANT_SUSPENDED).bind(status).bind(tenant.as_str()).fetch_optional(conn).await
+            sqlx::query_as(SET_TENANT_STATUS).bind(status.as_str()).bind(tenant.as_str()).fetch_optional(conn).await
         })
-        .map_err(Error::query("set_tenant_suspended"))?;
+        .map_err(Error::query("set_tenant_status"))?;
         let found = found.ok_or_else(|| not_found(tenant))?;
-        self.append_audit(act, action, None, Some(tenant), "{}").await?;
+        self.append_audit(act, status.audited(), None, Some(tenant), "{}").await?;
         self.count_change().await?;
         row(found)
     }
@@ -108,10 +144,9 @@ fn not_found(tenant: &TenantId) -> Error {
 }
 
 fn row((tenant_id, status, created_at): Columns) -> Result<TenantRow, Error> {
-    let suspended = match status.as_str() {
-        ACTIVE => false,
-        SUSPENDED => true,
-        _ => return Err(Error::Corrupt { column: "status" }),
-    };
-    Ok(TenantRow { tenant_id: parsed("tenant_id", &tenant_id)?, suspended, created_at })
+    let status = [TenantStatus::Active, TenantStatus::Suspended, TenantStatus::Deleting]
+        .into_iter()
+        .find(|known| known.as_str() == status)
+        .ok_or(Error::Corrupt { column: "status" })?;
+    Ok(TenantRow { tenant_id: parsed("tenant_id", &tenant_id)?, status, created_at })
 }

@@ -141,6 +141,12 @@ pub enum CallError {
         /// When a retry may help.
         retry_after_ms: u64,
     },
+    /// Too much fuel burnt in a short time.
+    #[error("the plugin has burnt its fuel of this minute; the next call is served in {retry_after_ms} ms")]
+    FuelRateLimited {
+        /// When a retry may help.
+        retry_after_ms: u64,
+    },
     /// No room for another call.
     #[error("no room for another call; try again in {retry_after_ms} ms")]
     Overloaded {
@@ -180,6 +186,7 @@ impl CallError {
             | Self::Killed
             | Self::BreakerOpen { .. }
             | Self::RateLimited { .. }
+            | Self::FuelRateLimited { .. }
             | Self::Overloaded { .. }
             | Self::Draining
             | Self::NotExported(_)
@@ -193,6 +200,7 @@ impl CallError {
         match self {
             Self::BreakerOpen { retry_after_ms }
             | Self::RateLimited { retry_after_ms }
+            | Self::FuelRateLimited { retry_after_ms }
             | Self::Overloaded { retry_after_ms } => Some(*retry_after_ms),
             _ => None,
         }
@@ -214,7 +222,7 @@ impl Coded for CallError {
             Self::ResponseInvalid(_) | Self::Trapped { .. } => Code::PluginFailed,
             Self::Killed => Code::PluginKilled,
             Self::BreakerOpen { .. } => Code::BreakerOpen,
-            Self::RateLimited { .. } => Code::RateLimited,
+            Self::RateLimited { .. } | Self::FuelRateLimited { .. } => Code::RateLimited,
             Self::Overloaded { .. } => Code::Overloaded,
             Self::Draining => Code::Draining,
             Self::NotExported(_) => Code::NotFound,

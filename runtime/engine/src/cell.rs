@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use crate::call::{CallContext, CallError, Outcome, Usage};
 use crate::component::Component;
-use crate::dispatch::admission::Gate;
+use crate::dispatch::admission::{Gate, Rates};
 use crate::engine::Engine;
 use crate::exports::{
     ApplyFilter, Check, Export, Handle, HealthReport, Lifecycle, OnAction, RouteRequest, RouteResponse,
@@ -52,10 +52,8 @@ pub struct CellConfig {
     pub storage: Option<PluginStore>,
     /// Its configuration in this tenant.
     pub configuration: Configuration,
-    /// Calls per minute.
-    pub rate_per_minute: u32,
-    /// Calls that may come at once.
-    pub rate_burst: u32,
+    /// How often it may be called, and how much it may burn.
+    pub rates: Rates,
     /// Calls that may run at once.
     pub concurrency_max: u32,
     /// Log level at the start.
@@ -154,7 +152,7 @@ impl Engine {
         let metrics = self.inner.labels.cell(&config.tenant, &config.plugin);
         let idle = Arc::new(Idle::new(config.concurrency_max, metrics.plugin.idle.clone()));
         self.inner.idle.add(&idle);
-        let gate = Gate::new(self.inner.clock, config.rate_per_minute, config.rate_burst, config.concurrency_max);
+        let gate = Gate::new(self.inner.clock, &config.rates, config.concurrency_max);
         let shared = Shared::new(metrics, &config);
         Arc::new(Cell {
             engine: self.clone(),
@@ -226,13 +224,13 @@ impl Cell {
         self.gate.peek()
     }
 
-    /// Takes one route call off the cell's rate; [`Cell::handle_route`] itself takes none, so that a caller can refuse
-    /// before it reads a body.
+    /// Takes one call of the manifest's route number `route` off its rate and the cell's; [`Cell::handle_route`] itself
+    /// takes none, so that a caller can refuse before it reads a body.
     ///
     /// # Errors
-    /// [`CallError::RateLimited`].
-    pub fn take_rate(&self) -> Result<(), CallError> {
-        let taken = self.gate.take_rate(Instant::now());
+    /// [`CallError::RateLimited`] or [`CallError::FuelRateLimited`].
+    pub fn take_rate(&self, route: usize) -> Result<(), CallError> {
+        let taken = self.gate.take_route_rate(route, Instant::now());
         if let Err(error) = &taken {
             self.count(Entry::Route, Some(error.code()), &Usage::default());
         }

@@ -72,7 +72,11 @@ impl Failures {
 fn snapshot(failure: Failure) -> ErrorSnapshot {
     ErrorSnapshot {
         code: failure.error.code(),
-        message: failure.error.to_string(),
+        message: match failure.error {
+            // The host's own trouble is for its log; this text is read by a tenant's admin.
+            CallError::Host(_) => "the host failed".to_owned(),
+            error => error.to_string(),
+        },
         entry: failure.entry,
         frames: failure.frames.iter().map(Frame::to_string).collect(),
         log_tail: failure.log_tail,

@@ -2,6 +2,7 @@
 //! the call's limits, then works. Deny is a value, a broken limit is a trap.
 
 mod authz;
+mod blob;
 mod config;
 mod kv;
 mod log;

@@ -32,6 +32,7 @@ pub use call::{CallContext, CallError, Outcome, PluginError, Usage};
 pub use cell::{Cell, CellConfig, CellCounters, Configuration};
 pub use compile::CompileLimits;
 pub use component::Component;
+pub use dispatch::admission::Rates;
 pub use engine::{Engine, EngineConfig};
 pub use error::{CompileFailure, Error};
 pub use exports::{HealthReport, RouteRequest, RouteResponse};

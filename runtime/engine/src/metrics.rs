@@ -9,8 +9,8 @@ use bulkhead_model::{Code, Entry, Interface, PluginId, TenantId};
 use metrics::{Counter, Gauge, Histogram, Label};
 use parking_lot::Mutex;
 
-/// Label of tenants beyond the cap.
-const OTHER_TENANTS: &str = "other";
+/// Label of tenants beyond the cap; no tenant can have this name.
+const OTHER_TENANTS: &str = "_other";
 /// The entries that have handles of their own.
 const ENTRIES: [Entry; 7] =
     [Entry::Route, Entry::Filter, Entry::Action, Entry::Init, Entry::Ready, Entry::Shutdown, Entry::Health];
@@ -259,7 +259,7 @@ mod tests {
 
         let found = ["a", "b", "c", "a", "d"].map(label);
 
-        assert_eq!(found, ["a", "b", "other", "a", "other"]);
+        assert_eq!(found, ["a", "b", "_other", "a", "_other"]);
     }
 
     #[test]

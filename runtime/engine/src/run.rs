@@ -206,7 +206,9 @@ impl Cell {
             Some(CallError::DeadlineExceeded { .. }) if !own_time => None,
             Some(error) => error.is_failure().then_some(true),
         };
-        if let Some(change) = ticket.finish(verdict, bounds.started + usage.duration) {
+        let now = bounds.started + usage.duration;
+        self.gate.charge_fuel(usage.fuel_units, now);
+        if let Some(change) = ticket.finish(verdict, now) {
             self.breaker_changed(change);
         }
         self.count(entry, error.map(CallError::code), &usage);

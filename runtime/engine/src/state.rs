@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use bulkhead_bindings::bulkhead::plugin::types;
-use bulkhead_database::tenant::{Cursor, PluginTx};
+use bulkhead_database::tenant::{BlobWriter, Cursor, PluginTx};
 use bulkhead_model::limits::RANDOM_BYTES_MAX;
 use bulkhead_model::{Actor, Limits, TraceId};
 
@@ -87,10 +87,11 @@ impl CallState {
         self.log = CallLog::default();
     }
 
-    /// Ends a call: what it left open is closed. Dropping a transaction rolls it back.
+    /// Ends a call: what it left open is closed. Dropping a transaction rolls it back, dropping a writer discards.
     pub(crate) fn end(&mut self) {
         self.open.transaction = None;
         self.open.cursor = None;
+        self.open.writer = None;
     }
 
     /// Whether the call must stop now.
@@ -102,12 +103,13 @@ impl CallState {
     }
 }
 
-/// The transaction and the cursor of a call, at most one each. Handles carry the serial; a handle from an
+/// The transaction, the cursor and the blob writer of a call, at most one each. Handles carry the serial; a handle from an
 /// earlier call, or of something ended, finds nothing here.
 #[derive(Default)]
 pub(crate) struct Open {
     pub(crate) transaction: Option<(u32, PluginTx)>,
     pub(crate) cursor: Option<(u32, Cursor)>,
+    pub(crate) writer: Option<(u32, BlobWriter)>,
     serial: u32,
 }
 

@@ -13,7 +13,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::call::CallError;
 use crate::cell::{CellConfig, Configuration, Shared};
 use crate::component::Component;
-use crate::dispatch::admission::OVERLOAD_RETRY_MS;
+use crate::dispatch::admission::{OVERLOAD_RETRY_MS, Rates};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::instance::{Instance, within};
@@ -74,8 +74,12 @@ impl Engine {
             limits,
             storage: None,
             configuration: Configuration { json: "{}".into(), version: 0 },
-            rate_per_minute: 1,
-            rate_burst: 1,
+            rates: Rates {
+                calls_per_minute: 1,
+                calls_burst: 1,
+                fuel_per_minute: limits.fuel_units,
+                routes_per_minute: Vec::new(),
+            },
             concurrency_max: 1,
             log_level: LogLevel::Error,
         };

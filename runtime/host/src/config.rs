@@ -34,6 +34,9 @@ pub struct HostConfig {
     pub database: DatabaseConfig,
     /// Folder of the plugins' data, where the engine keeps it in files.
     pub data_dir: PathBuf,
+    /// Key of the logins that run plugins' SQL on a database server, the same on all of its hosts; `None` uses a secret that
+    /// the database keeps.
+    pub storage_login_key: Option<[u8; 32]>,
     /// Live instances at once, over all plugins and tenants.
     pub instances_max: u32,
     /// Bytes of guest memory at once, over all instances.
@@ -58,4 +61,6 @@ pub struct HostConfig {
     pub plugins_disabled: bool,
     /// Plugins that every new tenant gets.
     pub plugins_by_default: Vec<bulkhead_model::PluginId>,
+    /// Tenants that are named in metrics; all further ones share a label.
+    pub tenants_labelled_max: u32,
 }

@@ -100,6 +100,9 @@ pub enum Error {
     /// A plugin's migration failed in a tenant.
     #[error(transparent)]
     Migration(#[from] database::tenant::MigrationError),
+    /// A run over many tenants failed in some of them.
+    #[error("{0}")]
+    TenantsFailed(String),
     /// The host cannot start as configured.
     #[error("{0}")]
     Configuration(String),
@@ -134,10 +137,27 @@ impl Error {
             Kind::Failed | Kind::Busy | Kind::BadGateway => match self {
                 Self::Call(call) => call_detail(call),
                 Self::NotServing(_) | Self::Draining => self.to_string(),
+                // The author learns which trap; the text names nothing else.
+                Self::Engine(engine::Error::Trial(call)) if !matches!(call, engine::CallError::Host(_)) => {
+                    self.to_string()
+                }
                 _ => String::new(),
             },
-            _ => self.to_string(),
+            _ => match self {
+                // The cause is in the plugin's own words or the host's, never the engine's.
+                Self::Migration(error) => match std::error::Error::source(error) {
+                    Some(cause) => format!("{error}: {cause}"),
+                    None => error.to_string(),
+                },
+                _ => self.to_string(),
+            },
         }
+    }
+
+    /// What a record keeps of it for a tenant's or platform's admin: the code, and what may leave the process.
+    pub(crate) fn recorded(&self) -> String {
+        let detail = self.detail();
+        if detail.is_empty() { self.code().to_string() } else { format!("{}: {detail}", self.code()) }
     }
 
     /// Every problem of the request, with JSON pointers.
@@ -197,6 +217,7 @@ impl Coded for Error {
             Self::Engine(error) => error.code(),
             Self::Database(error) => error.code(),
             Self::Migration(error) => error.code(),
+            Self::TenantsFailed(_) => Code::MigrationFailed,
             Self::Configuration(_) => Code::InvalidHostConfiguration,
             Self::File { .. } => Code::Internal,
             Self::Draining => Code::Draining,

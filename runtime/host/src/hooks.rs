@@ -52,8 +52,12 @@ impl Host {
 
         let mut applied = Applied { value, failures: Vec::new() };
         for link in view.chain(name, HookKind::Filter) {
+            let Some(enabled) = &link.enabled else {
+                declared.attribute_absent(caller, link, &mut applied.failures)?;
+                continue;
+            };
             let outcome =
-                link.enabled.cell.apply_filter(&caller.context(link.deadline_ms), name, &applied.value, args).await;
+                enabled.cell.apply_filter(&caller.context(link.deadline_ms), name, &applied.value, args).await;
             match outcome.result {
                 Ok(None) => {}
                 Ok(Some(changed)) => match declared.check(&changed) {
@@ -79,7 +83,11 @@ impl Host {
 
         let mut failures = Vec::new();
         for link in view.chain(name, HookKind::Action) {
-            let outcome = link.enabled.cell.on_action(&caller.context(link.deadline_ms), name, args).await;
+            let Some(enabled) = &link.enabled else {
+                declared.attribute_absent(caller, link, &mut failures)?;
+                continue;
+            };
+            let outcome = enabled.cell.on_action(&caller.context(link.deadline_ms), name, args).await;
             if let Err(error) = outcome.result {
                 declared.attribute_call(caller, link, &error, &mut failures)?;
             }
@@ -106,6 +114,12 @@ impl DeclaredHook {
         if issues.is_empty() { Ok(()) } else { Err(Error::Invalid { code: Code::InvalidInput, issues }) }
     }
 
+    /// The tenant has the plugin, and it does not serve: it starts, its start failed, or it is no longer allowed.
+    fn attribute_absent(&self, caller: &Caller, link: &Link, failures: &mut Vec<Failure>) -> Result<(), Error> {
+        let detail = "the plugin does not serve at present".to_owned();
+        self.attribute(caller, link, Code::PluginUnavailable, detail, failures)
+    }
+
     fn attribute_call(
         &self,
         caller: &Caller,
@@ -126,7 +140,7 @@ impl DeclaredHook {
         failures: &mut Vec<Failure>,
     ) -> Result<(), Error> {
         failures.push(Failure {
-            plugin: link.enabled.plugin.clone(),
+            plugin: link.plugin.clone(),
             hook: self.name.to_string(),
             code,
             detail,

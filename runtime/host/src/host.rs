@@ -1,9 +1,10 @@
 //! The host as a whole: what it holds, how it opens, and how it ends.
 //! What it does stands in `usecase`, one file each.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -17,12 +18,20 @@ use tokio_util::task::TaskTracker;
 
 use crate::acts::Acts;
 use crate::auth::Verifier;
+use crate::cells::Cells;
 use crate::config::{HostConfig, Mode};
 use crate::error::Error;
 use crate::release::Release;
 use crate::snapshot::Snapshot;
 use crate::start::close;
+use crate::usecase::Kill;
 use crate::worker;
+
+/// Bounds of the histograms in seconds: from a hook's warm call to a compilation.
+const BUCKETS_S: [f64; 20] = [
+    0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25,
+    0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+];
 
 /// The running host. Clones share it.
 #[derive(Clone)]
@@ -33,20 +42,29 @@ pub struct Host {
 pub(crate) struct Inner {
     pub(crate) config: HostConfig,
     pub(crate) db: Db,
-    /// Plugins' data; `None` where the database engine does not keep it yet.
-    pub(crate) storage: Option<PluginStorage>,
+    /// Plugins' data.
+    pub(crate) storage: PluginStorage,
     pub(crate) engine: Engine,
     pub(crate) verifier: Verifier,
     pub(crate) policy_roots: Vec<VerifyingKey>,
     pub(crate) policy: ArcSwap<Policy>,
     pub(crate) snapshot: ArcSwap<Snapshot>,
     pub(crate) kills: ArcSwap<Kills>,
+    /// Stops that are in force and not in the database yet.
+    pub(crate) unwritten_kills: parking_lot::Mutex<Vec<Kill>>,
+    pub(crate) cells: Cells,
     pub(crate) releases: parking_lot::Mutex<HashMap<(PluginId, Version), Arc<Release>>>,
     /// Held while a release is loaded, so that no two callers load the same one.
     pub(crate) loading: tokio::sync::Mutex<()>,
     /// Held while the snapshot is replaced; readers take no lock.
     pub(crate) changing: tokio::sync::Mutex<()>,
     pub(crate) acts: Acts,
+    /// This node, among the hosts of one database; the same after a restart.
+    pub(crate) node: String,
+    /// Operations that run on this node.
+    pub(crate) operations: parking_lot::Mutex<HashSet<String>>,
+    /// Plugins that were enabled when the host opened and whose start has not ended.
+    pub(crate) starting: AtomicUsize,
     pub(crate) tasks: TaskTracker,
     pub(crate) stopping: CancellationToken,
     pub(crate) booted: AtomicBool,
@@ -88,10 +106,16 @@ impl Host {
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| Error::Configuration(format!("a policy root key is not usable: {error}")))?;
         let db = Db::open(&config.database).await?;
-        let storage = match db.keeps_plugin_data() {
-            true => Some(PluginStorage::open(&config.data_dir, StorageConfig::default()).await?),
-            false => None,
-        };
+        let storage_config = StorageConfig { login_key: config.storage_login_key, ..StorageConfig::default() };
+        let storage = PluginStorage::beside(&db, &config.data_dir, &storage_config).await?;
+        for finding in storage.check().await? {
+            tracing::warn!(
+                layer = finding.layer,
+                detail = finding.detail,
+                remedy = finding.remedy,
+                "a layer of the plugins' storage is open"
+            );
+        }
         let engine = Engine::new(engine_config(&config))?;
         let inner = Inner {
             verifier,
@@ -99,10 +123,15 @@ impl Host {
             policy: ArcSwap::from_pointee(Policy::deny_all()),
             snapshot: ArcSwap::from_pointee(Snapshot::default()),
             kills: ArcSwap::from_pointee(Kills::default()),
+            unwritten_kills: parking_lot::Mutex::default(),
+            cells: Cells::default(),
             releases: parking_lot::Mutex::default(),
             loading: tokio::sync::Mutex::default(),
             changing: tokio::sync::Mutex::default(),
             acts: Acts::new(),
+            node: node(&config.data_dir)?,
+            operations: parking_lot::Mutex::default(),
+            starting: AtomicUsize::new(0),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             booted: AtomicBool::new(false),
@@ -149,6 +178,10 @@ impl Host {
         if !self.inner.booted.load(Ordering::Acquire) {
             reasons.push("the host is starting".to_owned());
         }
+        let starting = self.inner.starting.load(Ordering::Acquire);
+        if starting > 0 {
+            reasons.push(format!("{starting} plugins are starting"));
+        }
         if self.inner.stopping.is_cancelled() {
             reasons.push("the host is shutting down".to_owned());
         }
@@ -169,15 +202,13 @@ impl Host {
             snapshot.tenants.values().flat_map(|view| view.plugins.values().cloned()).collect()
         };
         for enabled in cells {
-            self.inner.tasks.spawn(async move { close(&enabled.cell, drain).await });
+            self.inner.tasks.spawn(async move { close(&enabled, drain).await });
         }
         if tokio::time::timeout(drain.saturating_add(Duration::from_secs(1)), self.inner.tasks.wait()).await.is_err() {
             tracing::warn!("work was still going on at the end of the drain time");
         }
-        if let Some(storage) = &self.inner.storage
-            && let Err(error) = storage.close().await
-        {
-            tracing::error!(error = &error as &dyn std::error::Error, "failed to close the plugins' files");
+        if let Err(error) = self.inner.storage.close().await {
+            tracing::error!(error = &error as &dyn std::error::Error, "failed to close the plugins' storage");
         }
         self.inner.db.close().await;
     }
@@ -193,15 +224,40 @@ fn engine_config(config: &HostConfig) -> EngineConfig {
         memory_bytes_max_total: config.memory_bytes_max_total,
         compile_jobs_max: config.compile_jobs_max,
         idle_ms: config.idle_ms,
+        tenant_labels_max: config.tenants_labelled_max,
         ..EngineConfig::new(config.cache_dir.clone(), config.cache_key, config.compile_worker.clone())
     }
 }
+
+/// The node's name: random, made once and kept in the data folder, so that a host that comes back goes on with its own work.
+fn node(data_dir: &Path) -> Result<String, Error> {
+    let path = data_dir.join("node-id");
+    let failed = |source| Error::File { path: path.display().to_string(), source };
+    match std::fs::read_to_string(&path) {
+        Ok(known) if !known.trim().is_empty() => return Ok(known.trim().chars().take(NODE_CHARS_MAX).collect()),
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+    }
+    std::fs::create_dir_all(data_dir).map_err(failed)?;
+    let made = crate::calls::random_trace().hex();
+    std::fs::write(&path, &made).map_err(failed)?;
+    Ok(made)
+}
+
+/// Longest name of a node.
+const NODE_CHARS_MAX: usize = 64;
 
 /// The process's recorder: the first host of a process installs it, further ones share it.
 fn prometheus() -> Option<metrics_exporter_prometheus::PrometheusHandle> {
     static HANDLE: std::sync::OnceLock<Option<metrics_exporter_prometheus::PrometheusHandle>> =
         std::sync::OnceLock::new();
-    HANDLE.get_or_init(|| metrics_exporter_prometheus::PrometheusBuilder::new().install_recorder().ok()).clone()
+    HANDLE
+        .get_or_init(|| {
+            let builder = metrics_exporter_prometheus::PrometheusBuilder::new().set_buckets(&BUCKETS_S).ok()?;
+            builder.install_recorder().ok()
+        })
+        .clone()
 }
 
 #[cfg(test)]

@@ -4,9 +4,11 @@
 mod acts;
 pub mod auth;
 mod calls;
+mod cells;
 mod clock;
 mod config;
 mod error;
+mod fan;
 mod hooks;
 mod host;
 mod release;
@@ -18,6 +20,7 @@ pub mod view;
 mod worker;
 
 pub use bulkhead_database::DatabaseConfig;
+pub use bulkhead_database::tenant::Run;
 pub use bulkhead_engine::{RouteRequest, RouteResponse};
 pub use bulkhead_trust::{Refusal, SigningKey};
 pub use calls::{Caller, random_trace};
@@ -26,4 +29,4 @@ pub use error::{Error, Located};
 pub use hooks::{Applied, Failure};
 pub use host::{Host, Readiness};
 pub use routes::{AdmittedRoute, RouteHead};
-pub use usecase::DataChoice;
+pub use usecase::{BATCH_SIZE_DEFAULT, BATCH_SIZE_MAX, DataChoice, MigrationRequest};

@@ -3,6 +3,9 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+use bulkhead_database::StoredRelease;
+use bulkhead_database::tenant::PluginMigration;
 use bulkhead_engine::{Admitted, Component};
 use bulkhead_model::{Digest, HookName, Manifest, PluginId, TenantId, Version};
 use bulkhead_trust::{Artifact, Facts, Refusal, State, StructuralLimits, Verdict};
@@ -22,10 +25,24 @@ pub(crate) struct Release {
     pub(crate) digest: Digest,
     pub(crate) manifest: Arc<Manifest>,
     facts: Facts,
-    bundles: Vec<Vec<u8>>,
+    bundles: ArcSwap<Vec<Vec<u8>>>,
     pub(crate) routes: RouteTable,
     pub(crate) extension_points: Vec<Arc<DeclaredHook>>,
     pub(crate) component: Component,
+    /// Read when a tenant first needs them.
+    migrations: tokio::sync::OnceCell<Vec<PluginMigration>>,
+}
+
+impl Release {
+    /// Its migrations for this host's engine, read from the artifact once.
+    pub(crate) async fn migrations(&self, host: &Host) -> Result<&[PluginMigration], Error> {
+        let read = async {
+            let (_, artifact) = host.artifact(&self.digest).await?;
+            let files = artifact.migrations.iter().map(|(name, file)| (name, file.bytes.as_slice()));
+            Ok::<_, Error>(host.inner.storage.migrations(files)?)
+        };
+        self.migrations.get_or_try_init(|| read).await.map(Vec::as_slice)
+    }
 }
 
 impl Host {
@@ -40,15 +57,17 @@ impl Host {
         if let Some(release) = self.inner.releases.lock().get(&key) {
             return Ok(Arc::clone(release));
         }
-        let release = Arc::new(self.load_release(plugin, version).await?);
-        self.inner.releases.lock().insert(key, Arc::clone(&release));
-        Ok(release)
+        self.load_release(self.inner.db.get_stored_release(plugin, version).await?).await
     }
 
-    async fn load_release(&self, plugin: &PluginId, version: &Version) -> Result<Release, Error> {
-        let row = self.inner.db.get_plugin_version(plugin, version).await?;
+    /// Loads releases that were read together, before anybody else asks for one.
+    pub(crate) async fn release_of(&self, stored: StoredRelease) -> Result<Arc<Release>, Error> {
+        let _loading = self.inner.loading.lock().await;
+        self.load_release(stored).await
+    }
+
+    async fn load_release(&self, StoredRelease { row, bundles }: StoredRelease) -> Result<Arc<Release>, Error> {
         let facts = facts(&row.facts)?;
-        let bundles = self.inner.db.list_bundles(&row.digest).await?;
         self.judge(&facts, &row.digest, &bundles, &State::default())?;
         let component = match self.inner.engine.load(Admitted::new(row.digest, facts.digest())) {
             Ok(component) => component,
@@ -59,17 +78,20 @@ impl Host {
         };
         let manifest = facts.manifest().map_err(Error::Refused)?;
         let extension_points = self.extension_points(&row.digest, &manifest).await?;
-        Ok(Release {
-            plugin: plugin.clone(),
-            version: version.clone(),
+        let release = Arc::new(Release {
+            plugin: row.plugin_id.clone(),
+            version: row.version.clone(),
             digest: row.digest,
             routes: RouteTable::of(&manifest),
             manifest: Arc::new(manifest),
             facts,
-            bundles,
+            bundles: ArcSwap::from_pointee(bundles),
             extension_points,
             component,
-        })
+            migrations: tokio::sync::OnceCell::new(),
+        });
+        self.inner.releases.lock().insert((row.plugin_id, row.version), Arc::clone(&release));
+        Ok(release)
     }
 
     /// The policy's word on a release beside `state`, what is known of the plugin's other releases.
@@ -93,7 +115,16 @@ impl Host {
     /// there. None is kept, because time alone can change it.
     pub(crate) fn verdict(&self, release: &Release, tenant: &TenantId) -> Result<Arc<Verdict>, Error> {
         let state = State { tenant: Some(tenant.clone()), ..State::default() };
-        self.judge(&release.facts, &release.digest, &release.bundles, &state).map(Arc::new)
+        self.judge(&release.facts, &release.digest, &release.bundles.load(), &state).map(Arc::new)
+    }
+
+    /// Lets a loaded release be judged by the bundles that are stored now.
+    pub(crate) async fn read_bundles_again(&self, plugin: &PluginId, version: &Version) -> Result<(), Error> {
+        let loaded = self.inner.releases.lock().get(&(plugin.clone(), version.clone())).cloned();
+        if let Some(release) = loaded {
+            release.bundles.store(Arc::new(self.inner.db.list_bundles(&release.digest).await?));
+        }
+        Ok(())
     }
 
     /// Compiles a release whose compiled form is missing or was refused, from bytes that are read and checked anew.

@@ -63,13 +63,13 @@ impl Host {
         let enabled = self.enabled(caller, plugin)?;
         let at = |error: Error| error.at(&enabled.plugin, Some(&caller.tenant));
         enabled.cell.admission().map_err(|error| at(error.into()))?;
-        let Found { route, template, params } = enabled.release.routes.find(&head).map_err(at)?;
+        let Found { number, route, template, params } = enabled.release.routes.find(&head).map_err(at)?;
         if let Some(permission) = &route.permission
             && !caller.actor.has_permission(&enabled.plugin, permission)
         {
             return Err(at(Error::PermissionDenied(permission.full(&enabled.plugin))));
         }
-        enabled.cell.take_rate().map_err(|error| at(error.into()))?;
+        enabled.cell.take_rate(number).map_err(|error| at(error.into()))?;
         Ok(AdmittedRoute { caller: caller.clone(), head, template, params, enabled })
     }
 
@@ -102,6 +102,8 @@ impl Host {
 
 /// The route of a request.
 struct Found<'a> {
+    /// Its place in the manifest.
+    number: usize,
     route: &'a manifest::Route,
     template: Arc<str>,
     params: Vec<(String, String)>,
@@ -111,6 +113,7 @@ struct Found<'a> {
 pub(crate) struct RouteTable(Vec<Entrance>);
 
 struct Entrance {
+    number: usize,
     template: Template,
     text: Arc<str>,
     route: manifest::Route,
@@ -122,9 +125,10 @@ impl RouteTable {
         let mut entrances: Vec<Entrance> = manifest
             .routes
             .iter()
-            .filter_map(|route| {
+            .enumerate()
+            .filter_map(|(number, route)| {
                 let template = Template::parse(&route.path).ok()?;
-                Some(Entrance { template, text: Arc::from(route.path.as_str()), route: route.clone() })
+                Some(Entrance { number, template, text: Arc::from(route.path.as_str()), route: route.clone() })
             })
             .collect();
         entrances.sort_by_cached_key(|entrance| entrance.template.specificity());
@@ -141,7 +145,8 @@ impl RouteTable {
                 continue;
             };
             if entrance.route.method.as_str() == head.method {
-                return Ok(Found { route: &entrance.route, template: Arc::clone(&entrance.text), params });
+                let Entrance { number, route, text, .. } = entrance;
+                return Ok(Found { number: *number, route, template: Arc::clone(text), params });
             }
             others.push(entrance.route.method);
         }

@@ -3,16 +3,18 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bulkhead_database::tenant::PluginStore;
 use bulkhead_engine::Cell;
 use bulkhead_model::manifest::{HookKind, OnFailure};
-use bulkhead_model::{HookName, PluginId, TenantId};
+use bulkhead_model::{HookName, Manifest, PluginId, TenantId};
 use bulkhead_trust::Verdict;
 use jsonschema::Validator;
 
 use crate::error::Error;
 use crate::release::Release;
+use crate::view::PluginHealth;
 
 /// Everything that a call needs to find its way.
 #[derive(Clone, Default)]
@@ -27,6 +29,9 @@ pub(crate) struct Snapshot {
 pub(crate) struct TenantView {
     pub(crate) suspended: bool,
     pub(crate) plugins: HashMap<PluginId, Arc<Enabled>>,
+    /// Plugins that the tenant has enabled and that do not serve: they start, their start failed, or they are no longer
+    /// allowed. They keep their place in the chains, so that a hook that fails closed does.
+    absent: HashMap<PluginId, Arc<Manifest>>,
     filters: HashMap<HookName, Vec<Link>>,
     actions: HashMap<HookName, Vec<Link>>,
     declared: HashMap<HookName, Arc<DeclaredHook>>,
@@ -42,12 +47,16 @@ pub(crate) struct Enabled {
     /// Whether its start has run. A plugin that an operator stopped is mounted without, so that its state is seen, and
     /// starts when the stop ends.
     pub(crate) started: bool,
+    /// What its health check said last, and when. Whoever asks meanwhile waits for the one run.
+    pub(crate) health: tokio::sync::Mutex<Option<(Instant, PluginHealth)>>,
 }
 
 /// One plugin's place in a chain.
 #[derive(Clone)]
 pub(crate) struct Link {
-    pub(crate) enabled: Arc<Enabled>,
+    pub(crate) plugin: PluginId,
+    /// `None` while the plugin does not serve.
+    pub(crate) enabled: Option<Arc<Enabled>>,
     pub(crate) on_failure: OnFailure,
     pub(crate) deadline_ms: Option<u32>,
 }
@@ -93,18 +102,26 @@ impl Snapshot {
 }
 
 impl TenantView {
-    /// The view of a tenant with these plugins: chains are ordered once, here.
-    pub(crate) fn of(suspended: bool, plugins: impl IntoIterator<Item = Arc<Enabled>>) -> Self {
-        let plugins: HashMap<PluginId, Arc<Enabled>> =
-            plugins.into_iter().map(|enabled| (enabled.plugin.clone(), enabled)).collect();
+    /// The view of a tenant whose plugins all wait for their start.
+    pub(crate) fn starting(absent: HashMap<PluginId, Arc<Manifest>>) -> Self {
+        Self::of(HashMap::new(), absent)
+    }
+
+    /// The view of a tenant that nothing serves.
+    pub(crate) fn suspended() -> Self {
+        Self { suspended: true, ..Self::default() }
+    }
+
+    /// Chains are ordered once, here.
+    fn of(plugins: HashMap<PluginId, Arc<Enabled>>, absent: HashMap<PluginId, Arc<Manifest>>) -> Self {
         let declared = plugins
             .values()
             .flat_map(|enabled| enabled.release.extension_points.iter())
             .map(|hook| (hook.name.clone(), Arc::clone(hook)))
             .collect();
-        let filters = chains(&plugins, HookKind::Filter);
-        let actions = chains(&plugins, HookKind::Action);
-        Self { suspended, plugins, filters, actions, declared }
+        let filters = chains(&plugins, &absent, HookKind::Filter);
+        let actions = chains(&plugins, &absent, HookKind::Action);
+        Self { suspended: false, plugins, absent, filters, actions, declared }
     }
 
     /// The chain of a hook, in order.
@@ -121,35 +138,61 @@ impl TenantView {
         self.plugins.get(plugin)
     }
 
-    /// The plugins with one of them replaced or added.
-    pub(crate) fn with(&self, enabled: &Arc<Enabled>) -> Self {
-        let others = self.plugins.values().filter(|other| other.plugin != enabled.plugin).cloned();
-        Self::of(self.suspended, others.chain([Arc::clone(enabled)]))
+    /// The view with plugins that serve from now on, each in the place of what it replaces.
+    pub(crate) fn with(&self, enabled: impl IntoIterator<Item = Arc<Enabled>>) -> Self {
+        let (mut plugins, mut absent) = (self.plugins.clone(), self.absent.clone());
+        for enabled in enabled {
+            absent.remove(&enabled.plugin);
+            plugins.insert(enabled.plugin.clone(), enabled);
+        }
+        Self::of(plugins, absent)
     }
 
-    /// The plugins without one of them.
+    /// The view with a plugin that the tenant has and that does not serve.
+    pub(crate) fn with_absent(&self, plugin: &PluginId, manifest: &Arc<Manifest>) -> Self {
+        let (mut plugins, mut absent) = (self.plugins.clone(), self.absent.clone());
+        plugins.remove(plugin);
+        absent.insert(plugin.clone(), Arc::clone(manifest));
+        Self::of(plugins, absent)
+    }
+
+    /// The view without a plugin.
     pub(crate) fn without(&self, plugin: &PluginId) -> Self {
-        Self::of(self.suspended, self.plugins.values().filter(|other| other.plugin != *plugin).cloned())
+        let (mut plugins, mut absent) = (self.plugins.clone(), self.absent.clone());
+        plugins.remove(plugin);
+        absent.remove(plugin);
+        Self::of(plugins, absent)
+    }
+
+    /// Whether the tenant has the plugin, serving or not.
+    pub(crate) fn has(&self, plugin: &PluginId) -> bool {
+        self.plugins.contains_key(plugin) || self.absent.contains_key(plugin)
     }
 }
 
 /// Priority ascending, then load order, then plugin id, then the manifest's order: the same on every node.
-fn chains(plugins: &HashMap<PluginId, Arc<Enabled>>, kind: HookKind) -> HashMap<HookName, Vec<Link>> {
-    let mut keyed: Vec<_> = plugins
-        .values()
-        .flat_map(|enabled| {
-            let hooks = enabled.release.manifest.hooks.iter().enumerate().filter(|(_, hook)| hook.kind == kind);
+fn chains(
+    plugins: &HashMap<PluginId, Arc<Enabled>>,
+    absent: &HashMap<PluginId, Arc<Manifest>>,
+    kind: HookKind,
+) -> HashMap<HookName, Vec<Link>> {
+    let serving = plugins.values().map(|enabled| (&enabled.plugin, &enabled.release.manifest, Some(enabled)));
+    let waiting = absent.iter().map(|(plugin, manifest)| (plugin, manifest, None));
+    let mut keyed: Vec<_> = serving
+        .chain(waiting)
+        .flat_map(|(plugin, manifest, enabled)| {
+            let hooks = manifest.hooks.iter().enumerate().filter(|(_, hook)| hook.kind == kind);
             hooks.map(move |(index, hook)| {
-                let key = (hook.priority, enabled.release.manifest.plugin.load_order, enabled.plugin.clone(), index);
-                (key, enabled, hook)
+                ((hook.priority, manifest.plugin.load_order, plugin.clone(), index), enabled, hook)
             })
         })
         .collect();
     keyed.sort_by(|left, right| left.0.cmp(&right.0));
     let mut chains: HashMap<HookName, Vec<Link>> = HashMap::new();
-    for (_, enabled, hook) in keyed {
+    for ((_, _, plugin, _), enabled, hook) in keyed {
         chains.entry(hook.name.clone()).or_default().push(Link {
-            enabled: Arc::clone(enabled),
+            plugin,
+            enabled: enabled.cloned(),
             on_failure: hook.on_failure,
             deadline_ms: hook.deadline_ms,
         });

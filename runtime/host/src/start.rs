@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bulkhead_database::tenant::{PluginMigration, Run};
-use bulkhead_database::{TenantPluginRow, TenantRow};
-use bulkhead_engine::{Cell, CellConfig, Configuration};
-use bulkhead_model::limits::{RATE_BURST, RATE_PER_MINUTE};
-use bulkhead_model::{Grants, Interface, Limits, PluginId, TenantId};
+use bulkhead_database::TenantPluginRow;
+use bulkhead_database::tenant::{Applied, Run};
+use bulkhead_engine::{CallError, Cell, CellConfig, Configuration, Rates};
+use bulkhead_model::limits::{FUEL_PER_MINUTE, RATE_BURST, RATE_PER_MINUTE};
+use bulkhead_model::{Coded, Grants, Interface, Limits, Manifest, PluginId, TenantId};
 use bulkhead_trust::Verdict;
 
 use crate::calls::Caller;
@@ -24,13 +24,18 @@ const CONCURRENCY_MAX: u32 = 64;
 const END_MAX: Duration = Duration::from_secs(5);
 /// Time that a replaced cell's calls may take to end.
 const DRAIN: Duration = Duration::from_secs(5);
+/// How often a start asks for health before it gives up on one that does not answer in time: the first answer of a fresh
+/// instance on a busy machine says little.
+const HEALTH_TRIES: u32 = 3;
+/// Time between two of them.
+const HEALTH_PAUSE: Duration = Duration::from_millis(250);
 
 impl Host {
     /// Makes the plugin ready to serve: storage migrated, `init`, `ready`, health. It does not serve yet: see
     /// [`Host::mount`].
     pub(crate) async fn start(&self, row: &TenantPluginRow, release: &Arc<Release>) -> Result<Arc<Enabled>, Error> {
         let verdict = self.verdict(release, &row.tenant_id)?;
-        self.migrate(&row.tenant_id, release, &verdict).await?;
+        self.migrate_storage(&row.tenant_id, release, &verdict, Run::Apply).await?;
         if self.inner.kills.load().hit(&row.plugin_id, &row.tenant_id, verdict.core) {
             return Ok(self.cell(row, release, verdict, false));
         }
@@ -42,10 +47,7 @@ impl Host {
             enabled.cell.ready(&caller.context(None)).await.result?;
         }
         if exports.contains(&"health") {
-            let report = enabled.cell.check_health(&caller.context(None)).await.result?;
-            if !report.healthy {
-                return Err(Error::NotServing("its health check says that it is not healthy".to_owned()));
-            }
+            first_health(&enabled, &caller).await?;
         }
         Ok(enabled)
     }
@@ -61,11 +63,10 @@ impl Host {
         let limits = Limits::effective(&release.manifest.limits, &verdict.limits_ceiling);
         // Manifest request ∩ real imports ∩ ceiling are in the verdict; the tenant's consent is the last factor.
         let grants = verdict.grants.intersection(&Grants::of(row.granted.iter().copied()));
-        let needs_storage = [Interface::Sql, Interface::Kv].into_iter().any(|interface| grants.allows(interface));
-        let storage = match (&self.inner.storage, needs_storage) {
-            (Some(storage), true) => Some(storage.store(&row.tenant_id, &row.plugin_id, limits.storage_bytes)),
-            (Some(_) | None, _) => None,
-        };
+        let needs_storage =
+            [Interface::Sql, Interface::Kv, Interface::Blob].into_iter().any(|interface| grants.allows(interface));
+        let storage =
+            needs_storage.then(|| self.inner.storage.store(&row.tenant_id, &row.plugin_id, limits.storage_bytes));
         let cell = self.inner.engine.cell(CellConfig {
             tenant: row.tenant_id.clone(),
             plugin: row.plugin_id.clone(),
@@ -79,70 +80,86 @@ impl Host {
                 version: row.configuration_version,
             },
             log_level: release.manifest.telemetry.log_level,
-            rate_per_minute: RATE_PER_MINUTE,
-            rate_burst: RATE_BURST,
+            rates: Rates {
+                calls_per_minute: RATE_PER_MINUTE,
+                calls_burst: RATE_BURST,
+                fuel_per_minute: FUEL_PER_MINUTE,
+                routes_per_minute: release.manifest.routes.iter().map(|route| route.rate_per_minute).collect(),
+            },
             concurrency_max: CONCURRENCY_MAX,
         });
-        if self.inner.kills.load().hit(&row.plugin_id, &row.tenant_id, verdict.core) {
-            cell.kill();
-        }
-        Arc::new(Enabled {
+        let enabled = Arc::new(Enabled {
             plugin: row.plugin_id.clone(),
             release: Arc::clone(release),
             verdict,
             storage,
             cell,
             started,
-        })
+            health: tokio::sync::Mutex::default(),
+        });
+        // In this order: a stop is in force before it looks for cells, so that one of the two sees the other.
+        self.inner.cells.add(&enabled);
+        if self.inner.kills.load().hit(&row.plugin_id, &row.tenant_id, enabled.verdict.core) {
+            enabled.cell.kill();
+        }
+        enabled
     }
 
-    /// Runs the release's migrations in a tenant, forward, each once.
-    async fn migrate(&self, tenant: &TenantId, release: &Release, verdict: &Verdict) -> Result<(), Error> {
+    /// Runs the release's migrations in a tenant, forward, each once; answers those that ran.
+    pub(crate) async fn migrate_storage(
+        &self,
+        tenant: &TenantId,
+        release: &Release,
+        verdict: &Verdict,
+        run: Run,
+    ) -> Result<Vec<Applied>, Error> {
         if release.manifest.migrations.is_none() {
-            return Ok(());
+            return Ok(Vec::new());
         }
-        let Some(storage) = &self.inner.storage else {
-            return Err(bulkhead_database::Error::PluginStorageEngine.into());
-        };
         let limits = Limits::effective(&release.manifest.limits, &verdict.limits_ceiling);
-        let (_, artifact) = self.artifact(&release.digest).await?;
-        let migrations: Vec<PluginMigration> = bulkhead_database::tenant::select_migrations(
-            artifact.migrations.iter().map(|(name, file)| (name, file.bytes.as_slice())),
-        )?;
-        let store = storage.store(tenant, &release.plugin, limits.storage_bytes);
-        store.migrate(migrations, Run::Apply, clock::now_micros()).await?;
-        Ok(())
+        let migrations = release.migrations(self).await?.to_vec();
+        let store = self.inner.storage.store(tenant, &release.plugin, limits.storage_bytes);
+        Ok(store.migrate(migrations, run, clock::now_micros()).await?)
     }
 
     /// Puts a started plugin into the snapshot; the one that it replaces drains.
     pub(crate) async fn mount(&self, tenant: &TenantId, enabled: Arc<Enabled>) {
-        let plugin = enabled.plugin.clone();
         let replaced = self
-            .change_snapshot(|snapshot| {
-                // A tenant that was deleted meanwhile is not served again: the cell drains unused.
-                let Some(view) = snapshot.tenants.get(tenant) else {
-                    return (snapshot.clone(), Some(Arc::clone(&enabled)));
-                };
-                // A stop that came while the plugin started found no cell in the snapshot to stop.
-                if self.inner.kills.load().hit(&plugin, tenant, enabled.verdict.core) {
-                    enabled.cell.kill();
-                }
-                let replaced = view.plugin(plugin.as_str()).cloned();
-                (snapshot.with_tenant(tenant, Some(view.with(&enabled))), replaced)
+            .change_tenant(tenant, |view| match view {
+                Some(view) => (Some(view.with([Arc::clone(&enabled)])), view.plugin(enabled.plugin.as_str()).cloned()),
+                // A tenant that was deleted or suspended meanwhile is not served: the cell drains unused.
+                None => (None, Some(Arc::clone(&enabled))),
             })
             .await;
         self.drain(replaced);
     }
 
+    /// Keeps a place for a plugin that the tenant has and that does not serve yet, unless it has one.
+    pub(crate) async fn hold_place(&self, tenant: &TenantId, release: &Release) {
+        self.change_tenant(tenant, |view| {
+            let view = view.filter(|view| !view.has(&release.plugin));
+            (view.map(|view| view.with_absent(&release.plugin, &release.manifest)), ())
+        })
+        .await;
+    }
+
+    /// Stops serving a plugin that the tenant still has; calls in flight end within their drain time.
+    pub(crate) async fn stop_serving(&self, tenant: &TenantId, plugin: &PluginId, manifest: &Arc<Manifest>) {
+        let removed = self
+            .change_tenant(tenant, |view| match view {
+                Some(view) => (Some(view.with_absent(plugin, manifest)), view.plugin(plugin.as_str()).cloned()),
+                None => (None, None),
+            })
+            .await;
+        self.drain(removed);
+    }
+
     /// Takes a plugin out of a tenant; calls in flight end within their drain time.
     pub(crate) async fn unmount(&self, tenant: &TenantId, plugin: &PluginId) {
         let removed = self
-            .change_snapshot(|snapshot| match snapshot.tenants.get(tenant) {
-                Some(view) => {
-                    let removed = view.plugin(plugin.as_str()).cloned();
-                    (snapshot.with_tenant(tenant, Some(view.without(plugin))), removed)
-                }
-                None => (snapshot.clone(), None),
+            .change_tenant(tenant, |view| match view {
+                Some(view) => (Some(view.without(plugin)), view.plugin(plugin.as_str()).cloned()),
+                None => (None, None),
             })
             .await;
         self.drain(removed);
@@ -152,7 +169,7 @@ impl Host {
     pub(crate) async fn unmount_everywhere(&self, plugin: &PluginId) {
         let snapshot = self.snapshot();
         for (tenant, view) in &snapshot.tenants {
-            if view.plugin(plugin.as_str()).is_some() {
+            if view.has(plugin) {
                 self.unmount(tenant, plugin).await;
             }
         }
@@ -160,27 +177,43 @@ impl Host {
         self.forget_unused_releases();
     }
 
-    /// Adds a tenant without plugins, or changes whether it is suspended.
-    pub(crate) async fn mount_tenant(&self, tenant: &TenantRow) {
-        self.change_snapshot(|snapshot| {
-            let plugins =
-                snapshot.tenants.get(&tenant.tenant_id).map(|view| view.plugins.values().cloned().collect::<Vec<_>>());
-            let view = TenantView::of(tenant.suspended, plugins.unwrap_or_default());
-            (snapshot.with_tenant(&tenant.tenant_id, Some(view)), ())
-        })
-        .await;
+    /// Gives a tenant this view; calls of the one that it had end now.
+    pub(crate) async fn mount_tenant(&self, tenant: &TenantId, view: TenantView) {
+        self.replace_tenant(tenant, Some(view)).await;
     }
 
     /// Takes a tenant away with all its plugins; no call of theirs runs afterwards.
     pub(crate) async fn unmount_tenant(&self, tenant: &TenantId) {
+        self.replace_tenant(tenant, None).await;
+    }
+
+    async fn replace_tenant(&self, tenant: &TenantId, view: Option<TenantView>) {
         let removed = self
-            .change_snapshot(|snapshot| (snapshot.with_tenant(tenant, None), snapshot.tenants.get(tenant).cloned()))
+            .change_snapshot(|snapshot| (snapshot.with_tenant(tenant, view), snapshot.tenants.get(tenant).cloned()))
             .await;
         for enabled in removed.iter().flat_map(|view| view.plugins.values()) {
             end_calls(&enabled.cell).await;
         }
         drop(removed);
         self.forget_unused_releases();
+    }
+
+    /// Changes the view of a tenant that is served; `None` from `change` leaves it.
+    async fn change_tenant<T>(
+        &self,
+        tenant: &TenantId,
+        change: impl FnOnce(Option<&TenantView>) -> (Option<TenantView>, T),
+    ) -> T {
+        self.change_snapshot(|snapshot| {
+            let served = snapshot.tenants.get(tenant).filter(|view| !view.suspended);
+            let (view, answer) = change(served.map(Arc::as_ref));
+            let next = match view {
+                Some(view) => snapshot.with_tenant(tenant, Some(view)),
+                None => snapshot.clone(),
+            };
+            (next, answer)
+        })
+        .await
     }
 
     /// Swaps the snapshot; one change at a time, readers never wait.
@@ -195,7 +228,7 @@ impl Host {
         let Some(enabled) = enabled else { return };
         let host = self.clone();
         self.inner.tasks.spawn(async move {
-            close(&enabled.cell, DRAIN).await;
+            close(&enabled, DRAIN).await;
             drop(enabled);
             host.forget_unused_releases();
         });
@@ -211,10 +244,32 @@ pub(crate) async fn end_calls(cell: &Cell) {
     }
 }
 
-/// Takes no new calls; those that still run after `drain` are stopped.
-pub(crate) async fn close(cell: &Cell, drain: Duration) {
+/// Takes no new calls; those that still run after `drain` are stopped. A plugin whose calls all ended is told that it ends.
+pub(crate) async fn close(enabled: &Enabled, drain: Duration) {
+    let cell = &enabled.cell;
     cell.close();
     if !cell.drained(drain).await {
         cell.kill();
+        return;
+    }
+    if enabled.started && enabled.release.component.exports().contains(&"lifecycle") {
+        let caller = Caller::system(cell.tenant().clone());
+        if let Err(error) = cell.shutdown(&caller.context(None)).await.result {
+            tracing::debug!(plugin.id = %cell.plugin(), tenant.id = %cell.tenant(), code = %error.code(), "a plugin did not shut down");
+        }
+    }
+}
+
+/// Asks a plugin that starts for its health. One that is late is asked again; one that says no has said it.
+async fn first_health(enabled: &Enabled, caller: &Caller) -> Result<(), Error> {
+    let mut tries = 0_u32;
+    loop {
+        tries = tries.saturating_add(1);
+        match enabled.cell.check_health(&caller.context(None)).await.result {
+            Ok(report) if report.healthy => return Ok(()),
+            Ok(_) => return Err(Error::NotServing("its health check says that it is not healthy".to_owned())),
+            Err(CallError::DeadlineExceeded { .. }) if tries < HEALTH_TRIES => tokio::time::sleep(HEALTH_PAUSE).await,
+            Err(error) => return Err(error.into()),
+        }
     }
 }

@@ -2,10 +2,12 @@
 
 mod audit;
 mod configure;
+mod dependencies;
 mod fleet;
 mod hooks;
 mod install;
 mod kill;
+mod migrate;
 mod operation;
 mod policy;
 mod register;
@@ -14,4 +16,6 @@ mod tenant_plugins;
 mod tenants;
 mod uninstall;
 
+pub(crate) use kill::Kill;
+pub use migrate::{BATCH_SIZE_DEFAULT, BATCH_SIZE_MAX, MigrationRequest};
 pub use uninstall::DataChoice;

@@ -124,8 +124,8 @@ pub struct TenantPlugin {
 pub struct Tenant {
     /// Its id.
     pub id: TenantId,
-    /// Whether its plugins are stopped as a whole.
-    pub suspended: bool,
+    /// `active`, `suspended` or `deleting`.
+    pub status: &'static str,
     /// When it was created.
     pub created_at: i64,
 }
@@ -210,6 +210,32 @@ pub struct OperationStep {
     pub done: u64,
     /// Steps of this kind in all.
     pub total: u64,
+}
+
+/// How long work over many tenants went in one of them.
+#[derive(Clone, Debug)]
+pub struct OperationResult {
+    /// The tenant.
+    pub tenant_id: TenantId,
+    /// `done` or `failed`.
+    pub outcome: String,
+    /// What was done, or why it failed, JSON text.
+    pub detail: String,
+    /// When.
+    pub at: i64,
+}
+
+/// Where a tenant is with a plugin's migrations, each by the name of its file.
+#[derive(Clone, Debug)]
+pub struct TenantMigrations {
+    /// The tenant.
+    pub tenant_id: TenantId,
+    /// Those that ran, in order.
+    pub applied: Vec<String>,
+    /// Those that did not, in order.
+    pub pending: Vec<String>,
+    /// The one that failed last, and why, if it has not run since.
+    pub failed: Option<(String, String)>,
 }
 
 /// Why long work failed.

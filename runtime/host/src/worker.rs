@@ -1,5 +1,7 @@
-//! Work that nobody asked for: starting what is enabled, taking up what a crash interrupted, upkeep.
+//! Work that nobody asked for: starting what is enabled, keeping what runs in line with what is stored, taking up what a
+//! crash interrupted, upkeep.
 
 pub(crate) mod boot;
+mod reconcile;
 mod sweep;
 mod upkeep;

@@ -15,6 +15,9 @@ pub const HOOK_DEPTH_MAX: u32 = 4;
 pub const RATE_PER_MINUTE: u32 = 1_000;
 /// Requests that may come at once.
 pub const RATE_BURST: u32 = 200;
+/// Fuel units per minute of a (tenant, plugin), over all its calls: 600 calls with the default budget of a call, about what
+/// one processor does in the time.
+pub const FUEL_PER_MINUTE: u64 = 60_000_000_000;
 
 /// How a guest is entered. Decides the default deadline and labels every measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bulkhead_host::Host;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::rate::Rates;
@@ -19,13 +20,15 @@ pub(crate) type App = Arc<Shared>;
 pub(crate) struct Shared {
     pub(crate) host: Host,
     /// Requests at once.
-    pub(crate) requests: Semaphore,
+    pub(crate) requests: Arc<Semaphore>,
     /// Artifacts that are received at once.
     pub(crate) uploads: Semaphore,
     /// Operations that are followed at once.
     pub(crate) streams: Arc<Semaphore>,
     /// Requests of each administrator.
     pub(crate) rates: Rates,
+    /// Requests that go on when their connection ends.
+    pub(crate) tasks: TaskTracker,
     /// Cancelled when the server stops: streams end.
     pub(crate) stopping: CancellationToken,
     /// The OpenAPI document, as text.
@@ -37,10 +40,11 @@ impl Shared {
         let permits = |count: u32| Semaphore::new(usize::try_from(count).unwrap_or(Semaphore::MAX_PERMITS));
         Self {
             host,
-            requests: permits(config.limits.requests_max),
+            requests: Arc::new(permits(config.limits.requests_max)),
             uploads: permits(config.limits.uploads_max),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             rates: Rates::new(config.limits.admin_requests_per_minute),
+            tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             openapi: crate::http::openapi::document(config.server.public_url.as_deref()).to_string().into(),
         }

@@ -91,6 +91,9 @@ pub struct Database {
     /// Connections of the host's own pool.
     #[schemars(range(min = 1, max = 1_000))]
     pub pool_max: u32,
+    /// File with the 32 bytes (or 64 hex digits) from which the passwords of the logins that run plugins' SQL on PostgreSQL
+    /// are made; the same for all hosts of a database. Where none is named, the database keeps a secret for it.
+    pub login_key_file: Option<PathBuf>,
 }
 
 /// `[engine]`
@@ -172,7 +175,7 @@ pub struct Limits {
     /// Artifacts that are received at once; further ones get 503.
     #[schemars(range(min = 1, max = 256))]
     pub uploads_max: u32,
-    /// Requests per minute to the administration API by one subject; further ones get 429.
+    /// Requests per minute to the administration API by one subject of a tenant; further ones get 429.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub admin_requests_per_minute: u32,
     /// Milliseconds that requests in flight have at a shutdown.
@@ -189,6 +192,9 @@ pub struct Telemetry {
     pub log: String,
     /// One JSON object a line instead of text.
     pub json: bool,
+    /// Tenants that are named in metrics; all further ones share the label `_other`.
+    #[schemars(range(max = 100_000))]
+    pub tenants_labelled_max: u32,
 }
 
 /// `[plugins]`
@@ -281,7 +287,7 @@ impl Default for Server {
 
 impl Default for Database {
     fn default() -> Self {
-        Self { url: format!("sqlite:{DATA_DIR}"), pool_max: 16 }
+        Self { url: format!("sqlite:{DATA_DIR}"), pool_max: 16, login_key_file: None }
     }
 }
 
@@ -319,6 +325,6 @@ impl Default for Limits {
 
 impl Default for Telemetry {
     fn default() -> Self {
-        Self { log: "info".to_owned(), json: false }
+        Self { log: "info".to_owned(), json: false, tenants_labelled_max: 100 }
     }
 }

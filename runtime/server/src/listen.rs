@@ -108,8 +108,13 @@ impl Server {
         tracing::info!("shutting down: requests in flight have {} ms", drain.as_millis());
         let until = Instant::now() + drain;
         app.stopping.cancel();
-        if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
-            tracing::warn!("connections were still open at the end of the drain time");
+        let drained = async {
+            graceful.shutdown().await;
+            app.tasks.close();
+            app.tasks.wait().await;
+        };
+        if tokio::time::timeout(drain, drained).await.is_err() {
+            tracing::warn!("requests were still in flight at the end of the drain time");
         }
         app.host.shutdown(until.saturating_duration_since(Instant::now())).await;
         Ok(())

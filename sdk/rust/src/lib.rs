@@ -23,7 +23,7 @@
 //! assert_eq!(answer.unwrap().body, b"Hello, ada!");
 //! ```
 //!
-//! Compiled for `wasm32-wasip2`, the calls of [`sql`], [`kv`], [`config`], [`authz`] and [`log`]
+//! Compiled for `wasm32-wasip2`, the calls of [`sql`], [`kv`], [`blob`], [`config`], [`authz`] and [`log`]
 //! reach the host. Compiled for the author's own machine, they reach the [`mock::Host`] whose `run`
 //! is on the stack, so that `cargo test` of a plugin needs neither a host nor a wasm toolchain.
 
@@ -31,6 +31,7 @@
 pub mod bindings;
 
 pub mod authz;
+pub mod blob;
 pub mod config;
 pub mod kv;
 pub mod log;

@@ -1,5 +1,5 @@
 //! A host in the author's own process, so that `cargo test` of a plugin needs nothing else.
-//! It keeps keys and values and records logs and statements for real; SQL it does not run: a test
+//! It keeps keys, values and blobs and records logs and statements for real; SQL it does not run: a test
 //! scripts the answers, and an unscripted statement is an error that quotes it.
 //!
 //! ```
@@ -15,7 +15,9 @@
 //! assert!(host.run(|| authz::has("hello.greet")));
 //! ```
 
+mod blob;
 mod kv;
+mod sha256;
 mod sql;
 
 use std::cell::RefCell;
@@ -61,6 +63,7 @@ pub(crate) struct State {
     now_us: i64,
     log: Vec<Line>,
     kv: kv::Store,
+    blob: blob::Store,
     answers: VecDeque<(String, Answer)>,
     statements: Vec<Statement>,
     has_transaction: bool,
@@ -87,6 +90,7 @@ impl Host {
             now_us: NOW_US,
             log: Vec::new(),
             kv: kv::Store::default(),
+            blob: blob::Store::default(),
             answers: VecDeque::new(),
             statements: Vec::new(),
             has_transaction: false,
@@ -218,7 +222,7 @@ pub(crate) fn now_us() -> i64 {
 
 /// The imports as the generated bindings have them.
 pub(crate) mod imports {
-    pub(crate) use super::{kv::imports as kv, sql::imports as sql};
+    pub(crate) use super::{blob::imports as blob, kv::imports as kv, sql::imports as sql};
 
     /// `bulkhead:plugin/authz`.
     pub(crate) mod authz {

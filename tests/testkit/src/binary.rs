@@ -193,6 +193,44 @@ impl Installation {
     pub fn serve(&self) -> Served {
         self.bulkhead.serve(["--config", "bulkhead.toml"])
     }
+
+    /// Starts its host with the folder `data` on a disk of its own, of `disk_bytes`, which `ballast_bytes` of a file take up.
+    /// The disk is memory in a mount namespace of the process: nobody else sees it, and it goes with the process.
+    pub fn serve_on_disk(&self, disk_bytes: u64, ballast_bytes: u64) -> OnDisk {
+        let mut command = Command::new("unshare");
+        if !rustix::process::geteuid().is_root() {
+            command.args(["--user", "--map-root-user"]);
+        }
+        let script = format!(
+            "mkdir data && mount -t tmpfs -o size={disk_bytes} tmpfs data && cd . && \
+             head -c {ballast_bytes} /dev/zero > data/{BALLAST} && exec \"$0\" serve --config bulkhead.toml"
+        );
+        command.args(["--mount", "sh", "-c", &script]).arg(programs::bulkhead());
+        command.current_dir(self.folder()).stdin(Stdio::null()).stderr(Stdio::piped());
+        let served = Served::start(command);
+        // The process's own view of its files, through which its disk can be reached.
+        let view = PathBuf::from(format!("/proc/{}/root", served.child.id()));
+        let data = self.folder().join("data");
+        let ballast = view.join(data.strip_prefix("/").expect("an absolute path")).join(BALLAST);
+        OnDisk { served, ballast }
+    }
+}
+
+/// The file that takes up room on a disk.
+const BALLAST: &str = "ballast";
+
+/// A host on a disk of its own.
+pub struct OnDisk {
+    /// The host.
+    pub served: Served,
+    ballast: PathBuf,
+}
+
+impl OnDisk {
+    /// Makes room on the disk.
+    pub fn free(&self) {
+        std::fs::remove_file(&self.ballast).expect("the ballast can be removed");
+    }
 }
 
 impl Default for Installation {

@@ -135,6 +135,15 @@ impl TestHost {
         Builder { cluster: Some(Cluster::start()), ..Builder::default() }
     }
 
+    /// Another host of the same database, with a data folder of its own. It knows what was stored before it began.
+    pub async fn another(&self) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut config = config(folder.path(), false);
+        config.database.url.clone_from(&self.config.database.url);
+        let running = Running::start(config.clone()).await;
+        Self { running, config, folder, cluster: None, policies: AtomicU64::new(self.policies.load(Ordering::SeqCst)) }
+    }
+
     /// Ends the host in order and starts it again over the same data, with a changed configuration.
     pub async fn restart_with(mut self, change: impl FnOnce(&mut Config)) -> Self {
         change(&mut self.config);
@@ -154,6 +163,19 @@ impl TestHost {
         between(&self);
         self.running = Running::start(self.config.clone()).await;
         self
+    }
+
+    /// Lets the host's PostgreSQL refuse every write, or take them again. Connections that are open are ended, as an operator
+    /// would who fails over.
+    pub fn database_takes_writes(&self, takes: bool) {
+        let cluster = self.cluster.as_ref().expect("the host's tables are on PostgreSQL");
+        let read_only = if takes { "off" } else { "on" };
+        cluster.run(&[
+            &format!("ALTER SYSTEM SET default_transaction_read_only = {read_only}"),
+            "SELECT pg_reload_conf()",
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+             WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'",
+        ]);
     }
 
     /// Address of the API.

@@ -62,6 +62,18 @@ impl Cluster {
         format!("postgres://postgres@localhost/postgres?host={}", self.folder.path().display())
     }
 
+    /// Runs statements as the cluster's owner, each in a transaction of its own.
+    pub fn run(&self, statements: &[&str]) {
+        let mut psql = Command::new(find("psql"));
+        psql.args(["--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1", "--username=postgres", "--host"]);
+        psql.arg(self.folder.path()).arg("postgres");
+        for statement in statements {
+            psql.args(["--command", statement]);
+        }
+        let output = psql.output().expect("psql can be started");
+        assert!(output.status.success(), "psql failed: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
     fn wait(&mut self) {
         let until = Instant::now() + START_MAX;
         let ready = self.folder.path().join("data/postmaster.pid");

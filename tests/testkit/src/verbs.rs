@@ -1,6 +1,8 @@
 //! What people do with a host, as verbs of a client. Each is one request, except those that say that they wait.
 //! They expect nothing: the answer is the test's to judge.
 
+use std::time::Duration;
+
 use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::multipart::{Form, Part};
@@ -9,7 +11,10 @@ use serde_json::{Value, json};
 use crate::answer::Answer;
 use crate::client::{Client, send};
 use crate::release::Release;
-use crate::wait::eventually;
+use crate::wait::{eventually, eventually_within};
+
+/// Longest wait for an operation, which may be about a thousand tenants.
+const OPERATION_MAX: Duration = Duration::from_secs(180);
 
 /// For the fleet.
 impl Client {
@@ -53,7 +58,7 @@ impl Client {
             return begun;
         }
         let path = begun.header("location").to_owned();
-        eventually("the end of an operation", || async {
+        eventually_within(OPERATION_MAX, "the end of an operation", || async {
             let answer = self.get(&path).await;
             let is_running = answer.json().get("status") == Some(&json!("running"));
             (!is_running).then_some(answer)

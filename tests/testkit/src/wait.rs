@@ -9,13 +9,22 @@ const WAIT_MAX: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Asks until the answer is `Some`; `what` is named if that never happens.
-pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
-    let until = Instant::now() + WAIT_MAX;
+pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, ask: impl FnMut() -> F) -> T {
+    eventually_within(WAIT_MAX, what, ask).await
+}
+
+/// Asks for at most `wait_max`: for work that is long by its nature.
+pub async fn eventually_within<T, F: Future<Output = Option<T>>>(
+    wait_max: Duration,
+    what: &str,
+    mut ask: impl FnMut() -> F,
+) -> T {
+    let until = Instant::now() + wait_max;
     loop {
         if let Some(answer) = ask().await {
             return answer;
         }
-        assert!(Instant::now() < until, "waited {WAIT_MAX:?} in vain for {what}");
+        assert!(Instant::now() < until, "waited {wait_max:?} in vain for {what}");
         tokio::time::sleep(PAUSE).await;
     }
 }

@@ -281,7 +281,7 @@ fn only_names_of_the_table_are_imported() {
         ("bulkhead:plugin/sql@0.1.0-rc.1", Code::IncompatibleContract, "^0.1"),
         ("bulkhead:plugin/types@0.2.0", Code::IncompatibleContract, "^0.1"),
         ("bulkhead:plugin/http@0.1.0", Code::IncompatibleContract, "bulkhead:plugin/http@0.1.0"),
-        ("bulkhead:plugin/blob@0.1.0", Code::IncompatibleContract, "does not serve"),
+        ("bulkhead:plugin/events-publish@0.1.0", Code::IncompatibleContract, "does not serve"),
         ("bulkhead:plugin/secrets@0.1.0", Code::IncompatibleContract, "does not serve"),
         ("bulkhead:plugin/root@0.1.0", Code::IncompatibleContract, "no interface"),
         ("bulkhead:plugin/routes@0.1.0", Code::IncompatibleContract, "no interface"),

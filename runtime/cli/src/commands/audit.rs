@@ -9,10 +9,8 @@ use crate::client::Client;
 use crate::error::Error;
 use crate::view;
 
-/// Entries of one request.
-const PAGE: &str = "100";
-/// Requests until a log that grows faster than it is read is given up on.
-const PAGES_MAX: u32 = 50;
+/// Most entries of one request.
+const PAGE: u32 = 100;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Audit {
@@ -55,20 +53,20 @@ impl Audit {
 }
 
 impl Tail {
-    /// The host lists from the first entry on; the walk over its chain says where the end is.
+    /// Asks from the newest entry back, and shows the newest last.
     async fn run(&self, context: &Context, client: &Client) -> Result<(), Error> {
-        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
-        let proof = client.get("/api/v1/audit/verify", &[]).await?.body;
-        let entries = proof.get("entries").and_then(Value::as_u64).unwrap_or(0);
-        let mut cursor = Some(entries.saturating_sub(u64::from(self.limit)).to_string());
-        let mut items: Vec<Value> = Vec::new();
-        for _ in 0..PAGES_MAX {
-            let Some(from) = cursor else { break };
-            let page = client.get("/api/v1/audit", &[("limit", PAGE), ("cursor", &from)]).await?.body;
+        let (mut items, mut cursor) = (Vec::new(), None::<String>);
+        let mut wanted = self.limit;
+        while wanted > 0 {
+            let limit = wanted.min(PAGE).to_string();
+            let mut query = vec![("order", "desc"), ("limit", limit.as_str())];
+            query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
+            let page = client.get("/api/v1/audit", &query).await?.body;
             items.extend(page.get("items").and_then(Value::as_array).into_iter().flatten().cloned());
-            items.drain(..items.len().saturating_sub(limit));
             cursor = page.get("next_cursor").and_then(Value::as_str).map(str::to_owned);
+            wanted = if cursor.is_some() { wanted.saturating_sub(PAGE) } else { 0 };
         }
+        items.reverse();
         let columns = [
             ("at", "/at"),
             ("actor", "/actor"),

@@ -255,24 +255,33 @@ fn release_named(target: &str) -> Result<Option<(PluginId, Version)>, Error> {
 }
 
 /// Looks at an operation until it ends, telling each new step. A failed one is its problem.
-pub(crate) async fn follow(client: &Client, mut operation: Value, mut tell: impl FnMut(&str)) -> Result<Value, Error> {
+pub(crate) async fn follow(client: &Client, operation: Value, tell: impl FnMut(&str)) -> Result<Value, Error> {
+    let operation = wait_for_end(client, operation, tell).await?;
+    match operation.get("status").and_then(Value::as_str) {
+        Some("failed") => Err(Error::Problem(Box::new(Problem::of_operation(&operation)))),
+        Some(_) | None => Ok(operation),
+    }
+}
+
+/// Looks at an operation until it ends, well or not, telling each new step.
+pub(crate) async fn wait_for_end(
+    client: &Client,
+    mut operation: Value,
+    mut tell: impl FnMut(&str),
+) -> Result<Value, Error> {
     let id = operation.get("id").and_then(Value::as_str).map(str::to_owned);
     let Some(id) = id.filter(|id| id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')) else {
         return Err(client.answer("an operation without an id".to_owned()));
     };
     let mut told = String::new();
     for _ in 0..POLLS_MAX {
-        let step = view::field(&operation, "/step");
+        let step = step_of(&operation);
         if step != told && !step.is_empty() {
             tell(&step);
             told = step;
         }
-        match operation.get("status").and_then(Value::as_str) {
-            Some("succeeded") => return Ok(operation),
-            Some("failed") => {
-                return Err(Error::Problem(Box::new(Problem::of_operation(&operation))));
-            }
-            Some(_) | None => {}
+        if matches!(operation.get("status").and_then(Value::as_str), Some("succeeded" | "failed")) {
+            return Ok(operation);
         }
         tokio::time::sleep(POLL).await;
         operation = client.get(&format!("/api/v1/operations/{id}"), &[]).await?.body;
@@ -282,6 +291,17 @@ pub(crate) async fn follow(client: &Client, mut operation: Value, mut tell: impl
         reason: format!("it goes on after {} minutes", POLL.as_secs_f64() * f64::from(POLLS_MAX) / 60.0),
         next: "the host goes on with it; see `bulkhead plugin show ID`".to_owned(),
     })
+}
+
+/// The step that an operation is in, with how much of it is done where it has several.
+fn step_of(operation: &Value) -> String {
+    let name = view::field(operation, "/step");
+    let last = operation.get("steps").and_then(Value::as_array).and_then(|steps| steps.last());
+    let count = |field: &str| last.and_then(|step| step.get(field)).and_then(Value::as_u64);
+    match (count("done"), count("total")) {
+        (Some(done), Some(total)) if total > 1 => format!("{name} {done} of {total}"),
+        _ => name,
+    }
 }
 
 impl Uninstall {

@@ -90,6 +90,11 @@ fn a_signed_plugin_is_installed_enabled_and_stopped_from_the_command_line() {
     host.ok("tenant-plugin disable acme.echo --tenant corp");
     host.ok("plugin disable acme.echo");
     assert!(host.ok("plugin uninstall acme.echo").contains("uninstalled"));
+    let tail = host.bench.json(&host.line("audit tail --limit 3", "security"));
+    let entries = tail["items"].as_array().unwrap();
+    let sequences: Vec<u64> = entries.iter().map(|entry| entry["sequence"].as_u64().unwrap()).collect();
+    assert_eq!(sequences, [sequences[2] - 2, sequences[2] - 1, sequences[2]]);
+    assert_eq!(entries[2]["action"], "plugin.finish-uninstall", "{tail}");
     let audit = host.bench.ok(&host.line("audit verify", "security"));
     assert!(audit.contains("intact"), "{audit}");
 }

@@ -1,6 +1,25 @@
 //! The host's tables on PostgreSQL, shared by any number of hosts.
-//! No plugin's SQL ever runs on these connections.
+//! No plugin's SQL ever runs on these connections: [`storage`] has its own, under other logins.
 
+mod answer;
+#[cfg(test)]
+mod attacks;
+mod blobs;
+mod connections;
+mod held;
+mod kv;
+mod migrate;
+mod names;
+mod numeric;
+mod pair;
+mod quota;
+mod session;
+mod setup;
+mod statement;
+mod storage;
+mod value;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::Postgres;
@@ -12,6 +31,9 @@ use super::Fault;
 use crate::db::DatabaseConfig;
 use crate::error::Error;
 
+pub(crate) use held::{Cursor, Transaction};
+pub(crate) use storage::{Storage, Store};
+
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
 
 /// Age at which a connection is replaced: its session's caches grow.
@@ -21,6 +43,8 @@ const LIFETIME: Duration = Duration::from_secs(600);
 #[derive(Clone, Debug)]
 pub struct Engine {
     pool: PgPool,
+    /// The server, database and login of the URL.
+    options: Arc<PgConnectOptions>,
 }
 
 impl Engine {
@@ -29,7 +53,7 @@ impl Engine {
     pub(crate) async fn open(url: &str, config: &DatabaseConfig) -> Result<Self, Error> {
         let milliseconds = |time: Duration| time.as_millis().to_string();
         let options: PgConnectOptions = url.parse().map_err(|_| Error::Url)?;
-        let options = options.application_name("bulkhead").options([
+        let session = options.clone().application_name("bulkhead").options([
             ("statement_timeout", milliseconds(config.statement_timeout)),
             ("lock_timeout", milliseconds(config.statement_timeout)),
             ("idle_in_transaction_session_timeout", milliseconds(config.statement_timeout.saturating_mul(2))),
@@ -38,11 +62,12 @@ impl Engine {
             .max_connections(config.pool_max.max(1))
             .acquire_timeout(config.acquire_timeout)
             .max_lifetime(LIFETIME)
-            .connect_with(options)
+            .before_acquire(|conn, _| Box::pin(async move { Ok(super::is_whole(conn)) }))
+            .connect_with(session)
             .await
             .map_err(Error::Open)?;
         MIGRATIONS.run(&pool).await.map_err(crate::db::migrate_error)?;
-        Ok(Self { pool })
+        Ok(Self { pool, options: Arc::new(options) })
     }
 
     pub(crate) async fn begin(&self) -> Result<sqlx::Transaction<'static, Postgres>, sqlx::Error> {
@@ -52,6 +77,14 @@ impl Engine {
     /// A snapshot: all reads in it see one moment, as on the other engine.
     pub(crate) async fn begin_read(&self) -> Result<sqlx::Transaction<'static, Postgres>, sqlx::Error> {
         self.pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
+    }
+
+    pub(super) fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    pub(super) fn options(&self) -> &PgConnectOptions {
+        &self.options
     }
 
     pub(crate) async fn close(&self) {

@@ -1,5 +1,23 @@
 //! The host's tables on `SQLite`: one file, one connection that writes, several that read.
-//! Plugin data is elsewhere: `tenant/`.
+//! Plugin data is in files of its own: [`storage`].
+
+#[cfg(test)]
+mod attacks;
+mod blobs;
+mod connection;
+mod files;
+mod functions;
+mod gate;
+mod held;
+mod kv;
+mod migrate;
+mod raw;
+mod rules;
+mod session;
+mod settings;
+mod statement;
+mod storage;
+mod value;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -13,6 +31,9 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSy
 use super::Fault;
 use crate::db::DatabaseConfig;
 use crate::error::Error;
+
+pub(crate) use held::{Cursor, Transaction};
+pub(crate) use storage::{Storage, Store};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
 
@@ -74,7 +95,10 @@ pub(crate) fn fault(code: &str) -> Option<Fault> {
 }
 
 fn pool(config: &DatabaseConfig, connections_max: u32) -> PoolOptions<Sqlite> {
-    PoolOptions::new().max_connections(connections_max.max(1)).acquire_timeout(config.acquire_timeout)
+    PoolOptions::new()
+        .max_connections(connections_max.max(1))
+        .acquire_timeout(config.acquire_timeout)
+        .before_acquire(|conn, _| Box::pin(async move { Ok(super::is_whole(conn)) }))
 }
 
 /// One process at a time migrates; the lock goes with the returned file.

@@ -33,6 +33,16 @@ pub const OPEN_TRANSACTIONS_MAX: usize = 2;
 pub const CONNECTIONS_PER_FILE_MAX: usize = 4;
 /// Files open at once in the process, unless configured otherwise.
 pub const OPEN_FILES_MAX: usize = 128;
+/// Connections to a database server for plugins' SQL, unless configured otherwise.
+pub const CONNECTIONS_MAX: u32 = 32;
+/// Connections to a database server for key-value stores, quotas and provisioning, unless configured otherwise.
+pub const HOST_CONNECTIONS_MAX: u32 = 8;
+/// Logins over which tenants are spread on a database server, unless configured otherwise.
+pub const SHARDS: u16 = 16;
+/// Most logins over which tenants can be spread.
+pub const SHARDS_MAX: u16 = 1_024;
+/// (Tenant, plugin) pairs of one login: its first use of a role takes time with the number of its roles.
+pub const ROLES_PER_SHARD_MAX: u32 = 1_000;
 /// Bytes of a key.
 pub const KEY_BYTES_MAX: usize = 512;
 /// Bytes of a value in the key-value store.
@@ -43,5 +53,25 @@ pub const KEYS_PER_REQUEST_MAX: usize = 1_000;
 pub const KEYS_MAX: u64 = 100_000;
 /// Expired keys that one write or one sweep removes.
 pub const SWEEP_KEYS_MAX: u32 = 1_000;
+/// Bytes of a blob's name.
+pub const BLOB_NAME_BYTES_MAX: usize = 512;
+/// Bytes of a blob's media type.
+pub const BLOB_MEDIA_TYPE_BYTES_MAX: usize = 255;
+/// Bytes of one piece of a blob, written or read.
+pub const BLOB_PIECE_BYTES_MAX: usize = 1 << 20;
+/// Bytes of a blob.
+pub const BLOB_BYTES_MAX: u64 = 64 << 20;
+/// Bytes of a blob that are stored in one row.
+pub const BLOB_CHUNK_BYTES: usize = 256 << 10;
+/// Blobs of a plugin in a tenant.
+pub const BLOBS_MAX: u64 = 10_000;
+/// Blobs in one page.
+pub const BLOBS_PER_PAGE_MAX: usize = 1_000;
+/// Blobs being written at once for a plugin in a tenant, in a process.
+pub const BLOB_WRITERS_MAX: usize = 2;
+/// Time that the removal of an unfinished blob may take.
+pub const BLOB_DISCARD: Duration = Duration::from_secs(5);
+/// Age at which a blob that is still unfinished is taken for one whose process has died. No call lasts as long.
+pub const BLOB_UPLOAD: Duration = Duration::from_secs(60 * 60);
 /// Bytes that the write-ahead log of a file may have beyond the quota before writes wait for a checkpoint.
 pub const LOG_BYTES_MAX: u64 = 4 << 20;

@@ -4,12 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bulkhead_model::{Code, Coded, Digest};
 
 use super::limits;
-use super::sqlite::Connection;
 use super::store::PluginStore;
 use super::value::StorageError;
 
@@ -26,6 +26,20 @@ pub struct PluginMigration {
     pub sql: String,
     /// Asks for a run outside a transaction where the engine needs that. `SQLite` never does and ignores it.
     pub no_transaction: bool,
+    /// Whether it adds, fills or removes shape.
+    pub phase: Phase,
+}
+
+/// What a migration does to a shape that older releases still use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Adds; older releases go on.
+    #[default]
+    Expand,
+    /// Fills what was added; older releases go on.
+    Backfill,
+    /// Removes what older releases need.
+    Contract,
 }
 
 /// A migration that was applied.
@@ -39,6 +53,19 @@ pub struct Applied {
     pub checksum: Digest,
     /// When, in microseconds since 1970.
     pub applied_at: i64,
+}
+
+/// A migration that failed and was undone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedMigration {
+    /// Its number.
+    pub number: u32,
+    /// Its name.
+    pub name: String,
+    /// Why, in words that may be shown.
+    pub error: String,
+    /// When, in microseconds since 1970.
+    pub failed_at: i64,
 }
 
 /// A difference between what ran in a tenant and what the artifact carries.
@@ -95,18 +122,49 @@ impl Coded for MigrationError {
     }
 }
 
-/// The migrations among an artifact's files that are for `SQLite`, in order. A file is `NNNN_name.sql`, or
-/// `NNNN_name.sqlite.sql` which takes its place; `.postgres.sql` and `.down.sql` are for others. Folders before the
-/// name do not count. A first line `-- no-transaction` is the directive.
+/// The migrations among an artifact's files that are for `SQLite`, in order: see [`select_for`].
 pub fn select_migrations<'a>(
     files: impl IntoIterator<Item = (&'a str, &'a [u8])>,
 ) -> Result<Vec<PluginMigration>, MigrationError> {
+    select_for("sqlite", files)
+}
+
+/// The engines that a file can be for.
+const ENGINES: [&str; 2] = ["sqlite", "postgres"];
+
+/// The migrations among an artifact's files that are for the engine of this name, in order. A file is `NNNN_name.sql`,
+/// or `NNNN_name.<engine>.sql` which takes its place; `.down.sql` is for [`select_downs`]. Folders before the name do not
+/// count. Comments at the top hold directives: `-- no-transaction`, `-- phase: expand|backfill|contract`.
+pub(crate) fn select_for<'a>(
+    engine: &str,
+    files: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+) -> Result<Vec<PluginMigration>, MigrationError> {
+    let forward = |name: &FileName<'_>| !name.is_down;
+    select(engine, files, forward)
+}
+
+/// The files `NNNN_name.down.sql` or `NNNN_name.<engine>.down.sql` that undo a migration each, in order. Nothing runs them
+/// but an operator by force.
+pub(crate) fn select_downs<'a>(
+    engine: &str,
+    files: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+) -> Result<Vec<PluginMigration>, MigrationError> {
+    select(engine, files, |name| name.is_down)
+}
+
+fn select<'a>(
+    engine: &str,
+    files: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+    is_wanted: impl Fn(&FileName<'_>) -> bool,
+) -> Result<Vec<PluginMigration>, MigrationError> {
     let mut chosen = BTreeMap::<u32, (bool, PluginMigration)>::new();
     for (path, bytes) in files {
-        let Some((number, name, is_special)) = parse_name(path)? else {
+        let file = parse_name(path)?;
+        if !is_wanted(&file) || file.engine.is_some_and(|of| of != engine) {
             continue;
-        };
-        let migration = PluginMigration::new(number, name, bytes)?;
+        }
+        let (number, is_special) = (file.number, file.engine.is_some());
+        let migration = PluginMigration::new(number, file.name, bytes)?;
         match chosen.entry(number) {
             Entry::Vacant(vacant) => {
                 vacant.insert((is_special, migration));
@@ -123,20 +181,27 @@ pub fn select_migrations<'a>(
     Ok(chosen.into_values().map(|(_, migration)| migration).collect())
 }
 
-/// Number, name, and whether the file is for this engine alone; `None` for another engine's or a down file.
-fn parse_name(path: &str) -> Result<Option<(u32, &str, bool)>, MigrationError> {
+/// What a file's name says.
+struct FileName<'a> {
+    number: u32,
+    name: &'a str,
+    engine: Option<&'a str>,
+    is_down: bool,
+}
+
+fn parse_name(path: &str) -> Result<FileName<'_>, MigrationError> {
     const WANTED: MigrationError = MigrationError::Malformed("a migration is named `NNNN_name.sql`");
     let file = path.rsplit('/').next().unwrap_or_default();
     let stem = file.strip_suffix(".sql").ok_or(WANTED)?;
-    let (stem, is_special) = match stem.split_once('.') {
-        None => (stem, false),
-        Some((stem, "sqlite")) => (stem, true),
-        Some((_, "postgres")) => return Ok(None),
-        Some((_, rest)) if rest == "down" || rest.starts_with("down.") || rest.ends_with(".down") => {
-            return Ok(None);
+    let (stem, marks) = stem.split_once('.').unwrap_or((stem, ""));
+    let (mut engine, mut is_down) = (None, false);
+    for mark in marks.split('.').filter(|_| !marks.is_empty()) {
+        match mark {
+            "down" if !is_down => is_down = true,
+            mark if ENGINES.contains(&mark) && engine.is_none() => engine = Some(mark),
+            _ => return Err(WANTED),
         }
-        Some(_) => return Err(WANTED),
-    };
+    }
     let (digits, name) = stem.split_once('_').ok_or(WANTED)?;
     let number = digits
         .parse()
@@ -147,21 +212,41 @@ fn parse_name(path: &str) -> Result<Option<(u32, &str, bool)>, MigrationError> {
     if name.is_empty() || !name.bytes().all(legal) {
         return Err(WANTED);
     }
-    Ok(Some((number, name, is_special)))
+    Ok(FileName { number, name, engine, is_down })
 }
 
 impl PluginMigration {
     /// The migration of these bytes, which are UTF-8.
     pub fn new(number: u32, name: &str, bytes: &[u8]) -> Result<Self, MigrationError> {
         let sql = std::str::from_utf8(bytes).map_err(|_| MigrationError::Malformed("a migration is not UTF-8"))?;
-        let no_transaction = sql.lines().next().is_some_and(|line| line.trim_end() == "-- no-transaction");
-        Ok(Self { number, name: name.to_owned(), checksum: Digest::of(bytes), sql: sql.to_owned(), no_transaction })
+        let (no_transaction, phase) = directives(sql)?;
+        let (checksum, sql) = (Digest::of(bytes), sql.to_owned());
+        Ok(Self { number, name: name.to_owned(), checksum, sql, no_transaction, phase })
     }
+}
+
+/// What the comments at the top of a file ask for.
+fn directives(sql: &str) -> Result<(bool, Phase), MigrationError> {
+    let (mut no_transaction, mut phase) = (false, Phase::default());
+    let comments = sql.lines().map(str::trim).take_while(|line| line.is_empty() || line.starts_with("--"));
+    for comment in comments.filter_map(|line| line.strip_prefix("--")).map(str::trim) {
+        if comment == "no-transaction" {
+            no_transaction = true;
+        } else if let Some(named) = comment.strip_prefix("phase:") {
+            phase = match named.trim() {
+                "expand" => Phase::Expand,
+                "backfill" => Phase::Backfill,
+                "contract" => Phase::Contract,
+                _ => return Err(MigrationError::Malformed("a phase is expand, backfill or contract")),
+            };
+        }
+    }
+    Ok((no_transaction, phase))
 }
 
 impl PluginStore {
     /// Applies the migrations that have not run, and answers those. `now` is in microseconds since 1970.
-    /// Runs for one file queue one behind the other.
+    /// Runs for one plugin in one tenant queue one behind the other, over all hosts.
     pub async fn migrate(
         &self,
         migrations: Vec<PluginMigration>,
@@ -169,23 +254,22 @@ impl PluginStore {
         now: i64,
     ) -> Result<Vec<Applied>, MigrationError> {
         check_list(&migrations)?;
-        let deadline = Instant::now() + limits::MIGRATION;
-        let session = self.writer(limits::MIGRATION, deadline).await.map_err(MigrationError::Storage)?;
-        session
-            .finish(deadline, move |connection| Ok(connection.migrate(&migrations, run, now)))
-            .await
-            .map_err(MigrationError::Storage)?
+        self.store.migrate(migrations, Arc::clone(&self.admission), run, now).await
+    }
+
+    /// The migration that failed last, if it has not run since.
+    pub async fn failed_migration(&self) -> Result<Option<FailedMigration>, StorageError> {
+        self.store.failed_migration(Instant::now() + limits::STATEMENT).await
     }
 
     /// The migrations that ran, in order.
     pub async fn applied_migrations(&self) -> Result<Vec<Applied>, StorageError> {
-        let deadline = Instant::now() + limits::STATEMENT;
-        self.reader(deadline).await?.finish(deadline, Connection::applied).await
+        self.store.applied_migrations(Instant::now() + limits::STATEMENT).await
     }
 }
 
 /// What is to run: those behind the applied ones. Any other difference is drift.
-pub(super) fn pending<'a>(
+pub(crate) fn pending<'a>(
     applied: &[Applied],
     carried: &'a [PluginMigration],
 ) -> Result<&'a [PluginMigration], MigrationError> {
@@ -237,6 +321,11 @@ fn report(drift: &[Drift]) -> String {
     lines.join("; ")
 }
 
+/// The failure of one migration.
+pub(crate) fn failed(migration: &PluginMigration, source: StorageError) -> MigrationError {
+    MigrationError::Failed { number: migration.number, name: migration.name.clone(), source }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -248,6 +337,7 @@ mod tests {
             checksum: Digest::of(sql.as_bytes()),
             sql: sql.into(),
             no_transaction: false,
+            phase: Phase::Expand,
         }
     }
 
@@ -292,6 +382,27 @@ mod tests {
         let shown: Vec<_> =
             chosen.iter().map(|m| (m.number, m.name.as_str(), m.sql.as_str(), m.no_transaction)).collect();
         assert_eq!(shown, [(1, "init", "a", false), (2, "index", "-- no-transaction\nlite", true)]);
+    }
+
+    #[test]
+    fn each_engine_and_each_direction_gets_its_own_files() {
+        let files = [
+            ("0001_init.sql", "a"),
+            ("0001_init.down.sql", "-a"),
+            ("0002_index.sqlite.sql", "lite"),
+            ("0002_index.postgres.sql", "-- why\n\n-- no-transaction\n-- phase: contract\npg"),
+            ("0002_index.postgres.down.sql", "-pg"),
+        ];
+        let files = || files.iter().map(|(path, sql)| (*path, sql.as_bytes()));
+        let shown = |list: Vec<PluginMigration>| list.into_iter().map(|m| (m.number, m.sql)).collect::<Vec<_>>();
+
+        let postgres = select_for("postgres", files()).unwrap();
+
+        assert_eq!((postgres[1].no_transaction, postgres[1].phase), (true, Phase::Contract));
+        assert_eq!(shown(select_for("sqlite", files()).unwrap()), [(1, "a".into()), (2, "lite".into())]);
+        assert_eq!(shown(select_downs("sqlite", files()).unwrap()), [(1, "-a".into())]);
+        assert_eq!(shown(select_downs("postgres", files()).unwrap()), [(1, "-a".into()), (2, "-pg".into())]);
+        assert!(PluginMigration::new(1, "m", b"-- phase: destroy\nx").is_err());
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::fmt;
 
 use bulkhead_model::{Code, Coded};
 
+use super::limits;
+
 /// One cell or one parameter.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
@@ -51,6 +53,12 @@ pub struct Statement {
     pub text: String,
     /// The parameters in order.
     pub params: Vec<Value>,
+}
+
+/// The bytes of a batch's results with those of `table`, unless that is too much for one result.
+pub(crate) fn within_result_bytes(bytes: usize, table: &Table) -> Result<usize, StorageError> {
+    let bytes = bytes.saturating_add(table.rows.iter().flatten().map(Value::size_bytes).sum());
+    if bytes > limits::RESULT_BYTES_MAX { Err(StorageError::Limit(limit_codes::BYTES)) } else { Ok(bytes) }
 }
 
 /// The answer of a statement.
@@ -152,6 +160,10 @@ pub mod limit_codes {
     pub const STATEMENTS: &str = "statements";
     /// Too many keys in the key-value store, or in one request.
     pub const KEYS: &str = "keys";
+    /// Too many blobs.
+    pub const BLOBS: &str = "blobs";
+    /// Too many blobs being written at once.
+    pub const OPEN_WRITERS: &str = "open-writers";
 }
 
 impl Coded for StorageError {

@@ -9,7 +9,6 @@ use crate::postgres;
 
 /// An empty, migrated database on one of the engines.
 pub(crate) struct Engine {
-    pub(crate) name: &'static str,
     pub(crate) url: String,
     pub(crate) db: Db,
     _folder: Option<TempDir>,
@@ -35,7 +34,7 @@ impl Engine {
             _ => (postgres::database(), None),
         };
         let db = Db::open(&DatabaseConfig::new(&url)).await.unwrap();
-        Self { name, url, db, _folder: folder }
+        Self { url, db, _folder: folder }
     }
 
     /// Runs SQL behind the crate's back, as somebody with access to the database could.

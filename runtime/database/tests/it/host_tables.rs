@@ -2,6 +2,7 @@
 
 use bulkhead_database::{
     Act, DatabaseConfig, Db, Error, HookRow, NewOperation, NewRelease, OperationEnd, PolicyRow, TenantPluginRow,
+    TenantStatus,
 };
 use bulkhead_model::manifest::{HookKind, OnFailure};
 use bulkhead_model::{Code, Coded, Digest, Interface, PluginStatus, TenantPluginStatus, Transition};
@@ -232,16 +233,67 @@ async fn a_tenant_is_created_once_suspended_and_resumed() {
         create_tenant(&engine.db, "bank").await;
 
         let mut tx = engine.db.begin().await.unwrap();
-        let suspended = tx.set_tenant_suspended(&tenant("bank"), true, &act(2)).await.unwrap();
+        let suspended = tx.set_tenant_status(&tenant("bank"), TenantStatus::Suspended, &act(2)).await.unwrap();
         tx.commit().await.unwrap();
         let mut tx = engine.db.begin().await.unwrap();
         let twice = tx.insert_tenant(&tenant("bank"), &act(3)).await.unwrap_err();
         drop(tx);
 
-        assert!(suspended.suspended && engine.db.find_tenant(&tenant("bank")).await.unwrap().unwrap().suspended);
+        assert_eq!(suspended.status, TenantStatus::Suspended);
+        assert_eq!(engine.db.find_tenant(&tenant("bank")).await.unwrap(), Some(suspended));
         assert_eq!(twice.code(), Code::Conflict);
         assert_eq!(engine.db.list_tenants("", 10).await.unwrap().len(), 1);
         assert!(engine.db.list_tenants("bank", 10).await.unwrap().is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_tenant_whose_data_is_being_deleted_does_not_come_back() {
+    for_each_engine(async |engine| {
+        create_tenant(&engine.db, "bank").await;
+        let mut tx = engine.db.begin().await.unwrap();
+        tx.set_tenant_status(&tenant("bank"), TenantStatus::Deleting, &act(2)).await.unwrap();
+
+        let back = tx.set_tenant_status(&tenant("bank"), TenantStatus::Active, &act(3)).await.unwrap_err();
+
+        assert_eq!(back.code(), Code::Conflict);
+        assert_eq!(tx.find_tenant(&tenant("bank")).await.unwrap().unwrap().status, TenantStatus::Deleting);
+        tx.delete_tenant(&tenant("bank"), &act(4)).await.unwrap();
+        assert_eq!(tx.find_tenant(&tenant("bank")).await.unwrap(), None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_tenants_have_enabled_is_read_with_its_bundles_in_pages() {
+    for_each_engine(async |engine| {
+        for (name, sequence) in [("acme.crm", 1), ("acme.mail", 2), ("acme.unused", 3)] {
+            register(&engine.db, name, "1.0.0", sequence).await;
+        }
+        create_tenant(&engine.db, "bank").await;
+        let digest = engine.db.get_plugin_version(&plugin("acme.mail"), &version("1.0.0")).await.unwrap().digest;
+        let mut tx = engine.db.begin().await.unwrap();
+        assert_eq!(tx.insert_bundles(&digest, &[b"one".to_vec(), b"two".to_vec()]).await.unwrap(), 2);
+        assert_eq!(tx.insert_bundles(&digest, &[b"two".to_vec()]).await.unwrap(), 0);
+        for name in ["acme.crm", "acme.mail"] {
+            tx.advance_plugin(&plugin(name), Transition::BeginInstall, &act(1)).await.unwrap();
+            tx.advance_plugin(&plugin(name), Transition::FinishInstall, &act(1)).await.unwrap();
+            let mut row = TenantPluginRow::new(tenant("bank"), plugin(name), "{}".into(), 1);
+            row.enabled = true;
+            tx.put_tenant_plugin(&row, "tenant.enable", &act(1)).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+
+        let first = engine.db.list_enabled_releases("", 1).await.unwrap();
+        let rest = engine.db.list_enabled_releases("acme.crm", 10).await.unwrap();
+
+        assert_eq!(first.iter().map(|stored| stored.row.plugin_id.as_str()).collect::<Vec<_>>(), ["acme.crm"]);
+        assert!(first.iter().all(|stored| stored.bundles.is_empty()));
+        assert_eq!(rest.iter().map(|stored| stored.row.plugin_id.as_str()).collect::<Vec<_>>(), ["acme.mail"]);
+        assert_eq!(rest.first().unwrap().bundles, [b"one".to_vec(), b"two".to_vec()]);
+        let alone = engine.db.get_stored_release(&plugin("acme.mail"), &version("1.0.0")).await.unwrap();
+        assert_eq!(rest, [alone]);
     })
     .await;
 }
@@ -334,8 +386,13 @@ async fn hooks_and_stops_come_and_go() {
 #[tokio::test]
 async fn a_running_operation_is_found_after_a_restart_and_ends_once() {
     for_each_engine(async |engine| {
-        let new =
-            NewOperation { kind: "install", plugin_id: &plugin("acme.crm"), version: &version("1.0.0"), actor: "anna" };
+        let new = NewOperation {
+            kind: "install",
+            plugin_id: &plugin("acme.crm"),
+            version: &version("1.0.0"),
+            request: "{}",
+            actor: "anna",
+        };
         let mut tx = engine.db.begin().await.unwrap();
         let operation = tx.insert_operation(&new, 1).await.unwrap();
         tx.commit().await.unwrap();
@@ -412,14 +469,6 @@ async fn an_unknown_url_is_refused() {
     for url in ["", "mysql://x", "postgres:", "/tmp/x"] {
         assert!(matches!(Db::open(&DatabaseConfig::new(url)).await, Err(Error::Url)), "{url}");
     }
-}
-
-#[tokio::test]
-async fn plugin_data_is_kept_only_beside_an_embedded_database() {
-    for_each_engine(async |engine| {
-        assert_eq!(engine.db.keeps_plugin_data(), engine.name == "sqlite");
-    })
-    .await;
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use bulkhead_database::{Isolation, KvCondition, PluginStore, Value};
 use proptest::prelude::*;
 
-use crate::stores::{Stores, soon};
+use crate::stores::{Stores, server_config, soon};
 
 #[derive(Clone, Copy, Debug)]
 enum Act {
@@ -85,20 +85,27 @@ async fn all(store: &PluginStore) -> Vec<String> {
 #[test]
 fn whatever_two_tenants_do_each_sees_only_its_own() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    proptest!(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() }, |(acts in acts())| {
-        let (left, right) = runtime.block_on(async {
-            let stores = Stores::new().await;
-            let schema = "CREATE TABLE notes (id INTEGER PRIMARY KEY, title TEXT)";
-            let (left, right) = (stores.with_schema("left", schema).await, stores.with_schema("right", schema).await);
-            for (is_left, act) in &acts {
-                let (store, owner) = if *is_left { (&left, "left") } else { (&right, "right") };
-                run(store, owner, *act).await;
-            }
-            (all(&left).await, all(&right).await)
-        });
-        prop_assert!(left.iter().all(|text| text.starts_with("left-")), "{left:?}");
-        prop_assert!(right.iter().all(|text| text.starts_with("right-")), "{right:?}");
-        let inserted = |side: bool| acts.iter().filter(|(is_left, act)| *is_left == side && matches!(act, Act::Insert(_))).count();
-        prop_assert!(left.len() <= inserted(true) + acts.len() && right.len() <= inserted(false) + acts.len());
+    proptest!(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() }, |(acts in acts())| {
+        for on_server in [false, true] {
+            let (left, right) = runtime.block_on(played(&acts, on_server));
+            prop_assert!(left.iter().all(|text| text.starts_with("left-")), "{left:?}");
+            prop_assert!(right.iter().all(|text| text.starts_with("right-")), "{right:?}");
+            let inserted = |side: bool| acts.iter().filter(|(is_left, act)| *is_left == side && matches!(act, Act::Insert(_))).count();
+            prop_assert!(left.len() <= inserted(true) + acts.len() && right.len() <= inserted(false) + acts.len());
+        }
     });
+}
+
+/// What both tenants see after these acts.
+async fn played(acts: &[(bool, Act)], on_server: bool) -> (Vec<String>, Vec<String>) {
+    let stores = if on_server { Stores::on_server(server_config()).await } else { Stores::new().await };
+    let schema = "CREATE TABLE notes (title TEXT)";
+    let (left, right) = (stores.with_schema("left", schema).await, stores.with_schema("right", schema).await);
+    for (is_left, act) in acts {
+        let (store, owner) = if *is_left { (&left, "left") } else { (&right, "right") };
+        run(store, owner, *act).await;
+    }
+    let seen = (all(&left).await, all(&right).await);
+    stores.close().await;
+    seen
 }

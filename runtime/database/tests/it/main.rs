@@ -12,13 +12,21 @@
 
 mod attacks;
 mod audit;
+mod blob_limits;
+mod blobs;
 mod crash;
 mod engines;
+mod guard;
+mod guard_cases;
+mod guard_live;
 mod host_tables;
 mod isolation;
 mod kv;
+mod many_tenants;
 mod migrations;
 mod postgres;
+mod server;
 mod sql;
+mod sqlite_sql;
 mod stores;
 mod transactions;

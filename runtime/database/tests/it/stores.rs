@@ -4,28 +4,75 @@
 use std::time::{Duration, Instant};
 
 use bulkhead_database::tenant::{PluginMigration, PluginStorage, Run, StorageConfig};
-use bulkhead_database::{PluginStore, StorageError, Table, Value};
+use bulkhead_database::{DatabaseConfig, Db, PluginStore, StorageError, Table, Value};
 use tempfile::TempDir;
 
 use crate::engines::{plugin, tenant};
+use crate::postgres;
 
 /// Bytes that a store may hold unless a test says otherwise.
 pub(crate) const QUOTA_BYTES: u64 = 8 << 20;
 
-/// Storage in a folder that goes with it.
+/// Storage on one of the engines, in a folder or database that goes with it.
 pub(crate) struct Stores {
+    pub(crate) engine: &'static str,
     pub(crate) storage: PluginStorage,
     pub(crate) folder: TempDir,
+    pub(crate) url: String,
+    db: Option<Db>,
+}
+
+/// Runs `test` on storage in files, then on storage on a server.
+pub(crate) async fn for_each_store(test: impl AsyncFn(&Stores)) {
+    for stores in [Stores::new().await, Stores::on_server(server_config()).await] {
+        eprintln!("on {}", stores.engine);
+        test(&stores).await;
+        stores.close().await;
+    }
+}
+
+/// Few logins, so that tests meet on one.
+pub(crate) fn server_config() -> StorageConfig {
+    StorageConfig { shards: 2, login_key: Some([7; 32]), ..StorageConfig::default() }
 }
 
 impl Stores {
+    /// In files.
     pub(crate) async fn new() -> Self {
         Self::with(StorageConfig::default()).await
     }
 
+    /// In files, within these bounds.
     pub(crate) async fn with(config: StorageConfig) -> Self {
         let folder = TempDir::new().unwrap();
-        Self { storage: PluginStorage::open(folder.path(), config).await.unwrap(), folder }
+        let storage = PluginStorage::open(folder.path(), config).await.unwrap();
+        Self { engine: "sqlite", storage, url: String::new(), folder, db: None }
+    }
+
+    /// In an empty database of a server, within these bounds.
+    pub(crate) async fn on_server(config: StorageConfig) -> Self {
+        Self::on_database(postgres::database(), config).await
+    }
+
+    /// In a database of a server.
+    pub(crate) async fn on_database(url: String, config: StorageConfig) -> Self {
+        let folder = TempDir::new().unwrap();
+        let db = Db::open(&DatabaseConfig::new(&url)).await.unwrap();
+        let storage = PluginStorage::beside(&db, folder.path(), &config).await.unwrap();
+        Self { engine: "postgres", storage, url, folder, db: Some(db) }
+    }
+
+    /// Closes what is open.
+    pub(crate) async fn close(&self) {
+        self.storage.close().await.unwrap();
+        if let Some(db) = &self.db {
+            db.close().await;
+        }
+    }
+
+    /// What stands for the engine that runs.
+    pub(crate) fn either<T>(&self, sqlite: T, postgres: T) -> T {
+        if self.engine == "sqlite" { sqlite } else { postgres }
     }
 
     /// The store of `acme.notes` in a tenant, empty.

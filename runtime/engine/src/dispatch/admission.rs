@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::call::CallError;
 use crate::dispatch::breaker::{Breaker, Change, Pass};
-use crate::dispatch::rate::Bucket;
+use crate::dispatch::rate::{Bucket, FuelMeter};
 use crate::engine::Clock;
 use crate::waiting::Waiting;
 
@@ -18,6 +18,22 @@ use crate::waiting::Waiting;
 const WAITING_PER_RUNNING: u32 = 4;
 /// What an overloaded caller is told to wait.
 pub(crate) const OVERLOAD_RETRY_MS: u64 = 1_000;
+
+/// The part of a minute's calls that one route may take at once: as many as a cell's own burst is of its rate.
+const ROUTE_BURST_PART: u32 = 5;
+
+/// How often a (tenant, plugin) may be called, and how much it may burn.
+#[derive(Clone, Debug)]
+pub struct Rates {
+    /// Calls a minute.
+    pub calls_per_minute: u32,
+    /// Calls at once.
+    pub calls_burst: u32,
+    /// Fuel units a minute; a minute's worth may be burnt at once.
+    pub fuel_per_minute: u64,
+    /// Calls a minute of each route, in the manifest's order; `None` leaves the route to the cell's rate.
+    pub routes_per_minute: Vec<Option<u32>>,
+}
 
 /// Decides whether a call of a cell may begin.
 #[derive(Debug)]
@@ -27,6 +43,9 @@ pub(crate) struct Gate {
     draining: AtomicBool,
     breaker: Mutex<Breaker>,
     bucket: Bucket,
+    /// In the manifest's order; `None` where a route names no rate of its own.
+    routes: Vec<Option<Bucket>>,
+    fuel: FuelMeter,
     running: Semaphore,
     running_max: u32,
     waiting: AtomicU32,
@@ -41,14 +60,17 @@ pub(crate) struct Ticket<'a> {
 }
 
 impl Gate {
-    pub(crate) fn new(clock: Clock, rate_per_minute: u32, rate_burst: u32, concurrency_max: u32) -> Self {
+    pub(crate) fn new(clock: Clock, rates: &Rates, concurrency_max: u32) -> Self {
         let concurrency_max = concurrency_max.max(1);
+        let route = |per_minute: u32| Bucket::new(per_minute, per_minute / ROUTE_BURST_PART);
         Self {
             clock,
             killed: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             breaker: Mutex::default(),
-            bucket: Bucket::new(rate_per_minute, rate_burst),
+            bucket: Bucket::new(rates.calls_per_minute, rates.calls_burst),
+            routes: rates.routes_per_minute.iter().map(|rate| rate.map(route)).collect(),
+            fuel: FuelMeter::new(rates.fuel_per_minute),
             running: Semaphore::new(usize::try_from(concurrency_max).unwrap_or(1)),
             running_max: concurrency_max,
             waiting: AtomicU32::new(0),
@@ -92,9 +114,24 @@ impl Gate {
             .map_err(|retry_after_ms| CallError::BreakerOpen { retry_after_ms })
     }
 
-    /// Takes one call off the rate. Hooks do it as they enter; a route's caller does it before it reads the body.
-    pub(crate) fn take_rate(&self, now: Instant) -> Result<(), CallError> {
-        self.bucket.take(self.clock.ns(now)).map_err(|retry_after_ms| CallError::RateLimited { retry_after_ms })
+    /// Takes one call of a route off its own rate and the cell's. A route's caller does it before it reads the body.
+    pub(crate) fn take_route_rate(&self, route: usize, now: Instant) -> Result<(), CallError> {
+        if let Some(bucket) = self.routes.get(route).and_then(Option::as_ref) {
+            bucket.take(self.clock.ns(now)).map_err(|retry_after_ms| CallError::RateLimited { retry_after_ms })?;
+        }
+        self.take_rate(now)
+    }
+
+    /// Takes one call off the cell's rate, and refuses it while too much fuel was burnt. Hooks do it as they enter.
+    fn take_rate(&self, now: Instant) -> Result<(), CallError> {
+        let now_ns = self.clock.ns(now);
+        self.fuel.check(now_ns).map_err(|retry_after_ms| CallError::FuelRateLimited { retry_after_ms })?;
+        self.bucket.take(now_ns).map_err(|retry_after_ms| CallError::RateLimited { retry_after_ms })
+    }
+
+    /// Charges what a call burnt that ended `now`.
+    pub(crate) fn charge_fuel(&self, units: u64, now: Instant) {
+        self.fuel.charge(units, self.clock.ns(now));
     }
 
     /// Lets a call in that came `now`, waiting at most `wait_max` for another to end.

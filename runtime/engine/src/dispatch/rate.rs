@@ -1,5 +1,5 @@
-//! A token bucket in one atomic number: the theoretical arrival time of the next call.
-//! It knows whom it counts as little as what a call costs.
+//! Token buckets, each in one atomic number, without a lock: calls, taken before they run, and fuel, charged when they have.
+//! They know nothing of whom they count.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -41,6 +41,39 @@ impl Bucket {
     }
 }
 
+/// Fuel per minute. What a call burns is known when it has ended: it is charged then, and the calls after it wait until
+/// the debt is paid.
+#[derive(Debug)]
+pub(crate) struct FuelMeter {
+    units_per_minute: u64,
+    /// When all that was burnt is paid for, in nanoseconds since the engine's start.
+    paid_at_ns: AtomicU64,
+}
+
+impl FuelMeter {
+    /// A meter that nothing was charged to. A rate of zero means one.
+    pub(crate) fn new(units_per_minute: u64) -> Self {
+        Self { units_per_minute: units_per_minute.max(1), paid_at_ns: AtomicU64::new(0) }
+    }
+
+    /// Whether less than a minute's fuel is unpaid at `now_ns`, or in how many milliseconds.
+    pub(crate) fn check(&self, now_ns: u64) -> Result<(), u64> {
+        let limit = now_ns.saturating_add(MINUTE_NS);
+        match self.paid_at_ns.load(Ordering::Relaxed).saturating_sub(limit) {
+            0 => Ok(()),
+            over_ns => Err(over_ns.div_ceil(1_000_000)),
+        }
+    }
+
+    /// Charges what a call burnt that ended at `now_ns`.
+    pub(crate) fn charge(&self, units: u64, now_ns: u64) {
+        let cost = u128::from(units).saturating_mul(u128::from(MINUTE_NS)) / u128::from(self.units_per_minute);
+        let cost_ns = u64::try_from(cost).unwrap_or(u64::MAX);
+        let next = |paid_at_ns: u64| paid_at_ns.max(now_ns).saturating_add(cost_ns);
+        let _before = self.paid_at_ns.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |paid| Some(next(paid)));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +103,27 @@ mod tests {
     #[test]
     fn a_rate_of_zero_is_one() {
         check(0, 0, &[0, 59, 60], &[Ok(()), Err(1_000), Ok(())]);
+    }
+
+    #[test]
+    fn a_minutes_fuel_passes_at_once_and_more_waits_until_it_is_paid() {
+        let meter = FuelMeter::new(60_000);
+
+        meter.charge(60_000, 0);
+        assert_eq!(meter.check(0), Ok(()));
+        meter.charge(5_000, 0);
+        assert_eq!(meter.check(0), Err(5_000));
+        assert_eq!(meter.check(4 * SECOND_NS), Err(1_000));
+        assert_eq!(meter.check(5 * SECOND_NS), Ok(()));
+    }
+
+    #[test]
+    fn one_call_cannot_owe_more_than_the_clock_can_hold() {
+        let meter = FuelMeter::new(0);
+
+        meter.charge(u64::MAX, 0);
+
+        assert!(meter.check(0).is_err());
     }
 
     proptest::proptest! {

@@ -167,9 +167,12 @@ pub(crate) fn socket_user() -> Vec<u8> {
 }
 
 /// Imports an interface of the contract whose host side is not built.
-pub(crate) fn blob_user() -> Vec<u8> {
-    let imports = r#"(import "bulkhead:plugin/blob@0.1.0" "delete" (func $delete (param i32 i32 i32)))"#;
-    guest(HOOKS, &hooks_core(imports, "(call $delete (i32.const 0) (i32.const 0) (i32.const 128)) (call $none)"))
+pub(crate) fn event_publisher() -> Vec<u8> {
+    let imports = r#"(import "bulkhead:plugin/events-publish@0.1.0" "publish"
+        (func $publish (param i32 i32 i32 i32 i32 i32 i32)))"#;
+    let filter = "(call $publish (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)
+        (i32.const 128)) (call $none)";
+    guest(HOOKS, &hooks_core(imports, filter))
 }
 
 /// Loops in its start function.
@@ -259,6 +262,93 @@ pub(crate) fn sql_user() -> Vec<u8> {
         (if (i32.eq (local.get 13) (i32.const 3)) (then (call $commit (global.get $left) (i32.const 256))))
         (if (result i32) (i32.load8_u (i32.const 256)) (then (call $failed)) (else (call $digit (i32.const 0))))";
     guest(HOOKS, &hooks_core(items, filter))
+}
+
+/// What a guest needs to write blobs: `$open` begins the writer `$left`, `$piece` writes to it, `$end` finishes it.
+const BLOB_WRITING: &str = r#"
+    (import "bulkhead:plugin/blob@0.1.0" "read" (func $read (param i32 i32 i64 i32 i32)))
+    (import "bulkhead:plugin/blob@0.1.0" "create" (func $create (param i32 i32 i32 i32 i32)))
+    (import "bulkhead:plugin/blob@0.1.0" "scan" (func $scan (param i32 i32 i32 i32 i32 i32 i32)))
+    (import "bulkhead:plugin/blob@0.1.0" "[method]writer.write" (func $write (param i32 i32 i32 i32)))
+    (import "bulkhead:plugin/blob@0.1.0" "[static]writer.finish" (func $finish (param i32 i32)))
+    (import "bulkhead:plugin/blob@0.1.0" "[resource-drop]writer" (func $drop_writer (param i32)))
+    (data (i32.const 4096) "a")
+    (data (i32.const 4112) "text/plain")
+    (data (i32.const 4128) "b")
+    (global $left (mut i32) (i32.const 0))
+    (global $turns (mut i32) (i32.const 0))
+
+    ;; The answer at `at`, whose error is at `error`.
+    (func $told (param $at i32) (param $error i32) (result i32)
+        (if (result i32) (i32.load8_u (local.get $at))
+            (then (call $digit (i32.add (i32.const 49) (i32.load8_u (local.get $error)))))
+            (else (call $digit (i32.const 0)))))
+    (func $open (call $create (i32.const 4096) (i32.const 1) (i32.const 4112) (i32.const 10) (i32.const 512))
+        (if (i32.eqz (i32.load8_u (i32.const 512))) (then (global.set $left (i32.load (i32.const 516))))))
+    (func $piece (param $bytes i32)
+        (call $write (global.get $left) (i32.const 0) (local.get $bytes) (i32.const 256)))
+    (func $end (result i32) (call $finish (global.get $left) (i32.const 256))
+        (call $told (i32.const 256) (i32.const 264)))"#;
+
+/// Works on blobs, as the length of the filter's value says: 1 writes and leaves the writer open; 2 counts the blobs;
+/// 3 writes `a` and finishes; 4 uses the writer that an earlier call left; 5 creates two writers; 6 finishes one twice;
+/// 7 creates, writes and drops 50 writers; 8 reads `a` from the last offset of all; 9 traps inside a writer; 10 writes
+/// until it is refused; 11 reads what is not there; 12 uses a name of 48 KiB; 13 finishes after a refused piece.
+/// Answers a count or `0`, or a letter for a storage error.
+pub(crate) fn blob_user() -> Vec<u8> {
+    let filter = r"
+        (if (i32.eq (local.get 13) (i32.const 2)) (then
+            (call $scan (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 100)
+                (i32.const 256))
+            (return (if (result i32) (i32.load8_u (i32.const 256))
+                (then (call $told (i32.const 256) (i32.const 260)))
+                (else (call $digit (i32.load (i32.const 264))))))))
+        (if (i32.eq (local.get 13) (i32.const 4)) (then
+            (call $piece (i32.const 16))
+            (return (call $told (i32.const 256) (i32.const 260)))))
+        (if (i32.eq (local.get 13) (i32.const 7)) (then
+            (global.set $turns (i32.const 50))
+            (loop $again
+                (call $open)
+                (if (i32.load8_u (i32.const 512)) (then (return (call $told (i32.const 512) (i32.const 516)))))
+                (call $piece (i32.const 65536))
+                (call $drop_writer (global.get $left))
+                (global.set $turns (i32.sub (global.get $turns) (i32.const 1)))
+                (br_if $again (global.get $turns)))
+            (return (call $digit (i32.const 0)))))
+        (if (i32.eq (local.get 13) (i32.const 8)) (then
+            (call $read (i32.const 4096) (i32.const 1) (i64.const -1) (i32.const 100) (i32.const 256))
+            (return (if (result i32) (i32.load8_u (i32.const 256))
+                (then (call $told (i32.const 256) (i32.const 260)))
+                (else (call $digit (i32.load (i32.const 264))))))))
+        (if (i32.eq (local.get 13) (i32.const 11)) (then
+            (call $read (i32.const 4128) (i32.const 1) (i64.const 0) (i32.const 100) (i32.const 256))
+            (return (call $told (i32.const 256) (i32.const 260)))))
+        (if (i32.eq (local.get 13) (i32.const 12)) (then
+            (memory.fill (i32.const 8192) (i32.const 120) (i32.const 49152))
+            (call $create (i32.const 8192) (i32.const 49152) (i32.const 4112) (i32.const 10) (i32.const 512))
+            (return (call $told (i32.const 512) (i32.const 516)))))
+        (call $open)
+        (if (i32.load8_u (i32.const 512)) (then (return (call $told (i32.const 512) (i32.const 516)))))
+        (if (i32.eq (local.get 13) (i32.const 5)) (then
+            (call $open)
+            (return (call $told (i32.const 512) (i32.const 516)))))
+        (call $piece (i32.const 65536))
+        (if (i32.eq (local.get 13) (i32.const 9)) (then unreachable))
+        (if (i32.eq (local.get 13) (i32.const 10)) (then
+            (loop $more
+                (call $piece (i32.const 131072))
+                (br_if $more (i32.eqz (i32.load8_u (i32.const 256)))))
+            (return (call $told (i32.const 256) (i32.const 260)))))
+        (if (i32.eq (local.get 13) (i32.const 13)) (then
+            (loop $more
+                (call $piece (i32.const 131072))
+                (br_if $more (i32.eqz (i32.load8_u (i32.const 256)))))
+            (return (call $end))))
+        (if (i32.eq (local.get 13) (i32.const 1)) (then (return (call $told (i32.const 256) (i32.const 260)))))
+        (if (i32.eq (local.get 13) (i32.const 6)) (then (drop (call $end))))
+        (call $end)";
+    guest(HOOKS, &hooks_core(BLOB_WRITING, filter))
 }
 
 /// Answers the configuration; to a value of two bytes, whether the user has the permission `deals.view`; to one

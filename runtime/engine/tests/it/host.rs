@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bulkhead_engine::{
     Admitted, CallContext, CallError, Cell, CellConfig, Component, Configuration, Engine, EngineConfig, Error,
-    LogLevel, Outcome,
+    LogLevel, Outcome, Rates,
 };
 use bulkhead_model::{Actor, Code, Coded as _, Digest, Grants, Limits, Reuse, TraceId};
 use tempfile::TempDir;
@@ -76,8 +76,12 @@ impl Host {
             limits: Limits::DEFAULT,
             storage: None,
             configuration: Configuration { json: "{}".into(), version: 1 },
-            rate_per_minute: 1_000_000,
-            rate_burst: 1_000_000,
+            rates: Rates {
+                calls_per_minute: 1_000_000,
+                calls_burst: 1_000_000,
+                fuel_per_minute: u64::MAX,
+                routes_per_minute: Vec::new(),
+            },
             concurrency_max: 16,
             log_level: LogLevel::Trace,
         };

@@ -7,7 +7,7 @@ use std::path::Path;
 use bulkhead_engine::Error;
 use bulkhead_model::{Code, Coded as _, Limits};
 
-use crate::guests::{HOOKS, blob_user, guest_of, hooks_core, hostile, panicking, socket_user};
+use crate::guests::{HOOKS, event_publisher, guest_of, hooks_core, hostile, panicking, socket_user};
 use crate::host::Host;
 
 #[tokio::test]
@@ -24,10 +24,10 @@ async fn the_network_does_not_link() {
 async fn an_interface_that_this_host_does_not_serve_is_named() {
     let host = Host::new();
 
-    let error = host.try_component(&blob_user()).await.unwrap_err();
+    let error = host.try_component(&event_publisher()).await.unwrap_err();
 
     assert!(matches!(error, Error::IncompatibleContract(_)), "{error}");
-    assert!(error.to_string().contains("bulkhead:plugin/blob"), "{error}");
+    assert!(error.to_string().contains("bulkhead:plugin/events-publish"), "{error}");
 }
 
 #[tokio::test]

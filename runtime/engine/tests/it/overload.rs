@@ -75,8 +75,7 @@ async fn calls_beyond_the_rate_are_told_when_to_come_back() {
     let host = Host::new();
     let cell = host
         .cell_with(&hostile("echo"), |config| {
-            config.rate_per_minute = 60;
-            config.rate_burst = 2;
+            (config.rates.calls_per_minute, config.rates.calls_burst) = (60, 2);
         })
         .await;
 
@@ -85,6 +84,35 @@ async fn calls_beyond_the_rate_are_told_when_to_come_back() {
     let [first, second, third] = outcomes.map(|outcome| outcome.result);
     assert_eq!((first, second), (Ok(None), Ok(None)));
     assert!(matches!(third, Err(CallError::RateLimited { retry_after_ms: 1..=1_000 })), "{third:?}");
+}
+
+#[tokio::test]
+async fn what_a_plugin_burns_in_a_minute_is_bounded_over_all_its_calls() {
+    let host = Host::new();
+    let cell = host
+        .cell_with(&hostile("loop"), |config| {
+            config.limits.fuel_units = 1_000_000;
+            config.rates.fuel_per_minute = 1_500_000;
+        })
+        .await;
+
+    let outcomes = [filter(&cell).await, filter(&cell).await, filter(&cell).await];
+
+    let codes = outcomes.map(|outcome| code(&outcome));
+    assert_eq!(codes, [Some(Code::FuelExhausted), Some(Code::FuelExhausted), Some(Code::RateLimited)]);
+}
+
+#[tokio::test]
+async fn a_route_with_a_rate_of_its_own_leaves_the_others_theirs() {
+    let host = Host::new();
+    let cell = host.cell_with(&hostile("echo"), |config| config.rates.routes_per_minute = vec![None, Some(5)]).await;
+
+    let narrow = [cell.take_rate(1), cell.take_rate(1)];
+    let wide: Vec<_> = (0..50).map(|_| cell.take_rate(0)).collect();
+
+    assert_eq!(narrow[0], Ok(()));
+    assert!(matches!(narrow[1], Err(CallError::RateLimited { retry_after_ms: 11_000..=12_000 })), "{narrow:?}");
+    assert!(wide.iter().all(Result::is_ok));
 }
 
 #[tokio::test]

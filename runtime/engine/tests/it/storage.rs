@@ -8,7 +8,7 @@ use bulkhead_engine::{Cell, CellConfig};
 use bulkhead_model::{Code, Grants, Interface};
 use tempfile::TempDir;
 
-use crate::guests::{kv_counter, sql_user};
+use crate::guests::{blob_user, kv_counter, sql_user};
 use crate::host::{Host, code, context_of, filter, filter_value, reuse};
 
 /// Storage of plugins, and the folder that it is in.
@@ -37,7 +37,7 @@ impl Data {
 fn with(store: PluginStore) -> impl FnOnce(&mut CellConfig) {
     move |config| {
         config.storage = Some(store);
-        config.grants = Grants::of([Interface::Sql, Interface::Kv]);
+        config.grants = Grants::of([Interface::Sql, Interface::Kv, Interface::Blob]);
         config.limits.deadline_ms = Some(5_000);
     }
 }
@@ -210,4 +210,114 @@ async fn no_order_of_calls_by_two_tenants_touches_the_others_rows() {
         }
     }
     assert!(rows[0] > 3 && rows[1] > 3, "{rows:?}");
+}
+
+async fn blob_cell(host: &Host, data: &Data, kept: bool) -> Arc<Cell> {
+    let store = data.store("t1", "acme.test").await;
+    host.cell_with(&blob_user(), |config| {
+        with(store)(config);
+        config.limits.host_call_bytes = 64 << 20;
+        if kept {
+            reuse(config);
+        }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_blob_that_a_call_does_not_finish_is_discarded_at_its_end() {
+    let (host, data) = (Host::new(), Data::new().await);
+
+    for kept in [false, true] {
+        let cell = blob_cell(&host, &data, kept).await;
+        for _ in 0..5 {
+            assert_eq!(ask(&cell, 1).await, "0", "kept {kept}");
+        }
+
+        assert_eq!(ask(&cell, 2).await, if kept { "1" } else { "0" });
+        assert_eq!(ask(&cell, 3).await, "0", "kept {kept}");
+        assert_eq!(ask(&cell, 2).await, "1", "kept {kept}");
+        assert_eq!(ask(&cell, 8).await, "0", "kept {kept}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_writer_of_an_earlier_call_has_ended() {
+    let (host, data) = (Host::new(), Data::new().await);
+    let cell = blob_cell(&host, &data, true).await;
+
+    ask(&cell, 1).await;
+
+    // `g` is the seventh storage error: ended.
+    assert_eq!(ask(&cell, 4).await, "g");
+    assert_eq!(ask(&cell, 2).await, "0");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_has_one_writer_and_what_is_not_there_is_told() {
+    let (host, data) = (Host::new(), Data::new().await);
+    let cell = blob_cell(&host, &data, true).await;
+
+    // `f` is a limit; `j`, the tenth, has a code of its own.
+    assert_eq!(ask(&cell, 5).await, "f");
+    assert_eq!(ask(&cell, 11).await, "j");
+    assert_eq!(ask(&cell, 12).await, "f");
+    assert_eq!(ask(&cell, 3).await, "0");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_writers_leaves_nothing_and_stops_nobody() {
+    let (host, data) = (Host::new(), Data::new().await);
+    let cell = blob_cell(&host, &data, false).await;
+
+    for _ in 0..3 {
+        assert_eq!(ask(&cell, 7).await, "0");
+    }
+
+    assert_eq!(ask(&cell, 2).await, "0");
+    assert_eq!(ask(&cell, 3).await, "0");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writing_beyond_the_quota_is_refused_and_makes_no_blob() {
+    let (host, data) = (Host::new(), Data::new().await);
+    let cell = blob_cell(&host, &data, false).await;
+    ask(&cell, 3).await;
+
+    assert_eq!(ask(&cell, 10).await, "f");
+    // The writer has ended with the refusal.
+    assert_eq!(ask(&cell, 13).await, "g");
+    assert_eq!(ask(&cell, 8).await, "0");
+    assert_eq!(ask(&cell, 2).await, "1");
+    assert_eq!(ask(&cell, 3).await, "0");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trap_or_a_second_finish_costs_the_call_and_nothing_else() {
+    let (host, data) = (Host::new(), Data::new().await);
+    let cell = blob_cell(&host, &data, false).await;
+
+    for thing in [9, 6, 9, 9, 9] {
+        let trapped = filter_value(&cell, &"1".repeat(thing)).await;
+        assert_eq!(code(&trapped), Some(Code::PluginFailed), "{thing}");
+    }
+
+    assert_eq!(ask(&cell, 3).await, "0");
+    assert_eq!(ask(&cell, 2).await, "1");
+}
+
+#[tokio::test]
+async fn blobs_need_a_grant_of_their_own() {
+    let (host, data) = (Host::new(), Data::new().await);
+    let store = data.store("t1", "acme.test").await;
+    let cell = host
+        .cell_with(&blob_user(), |config| {
+            config.storage = Some(store);
+            config.grants = Grants::of([Interface::Sql, Interface::Kv]);
+        })
+        .await;
+
+    for thing in [2, 3, 8] {
+        assert_eq!(ask(&cell, thing).await, "a", "{thing}");
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bulkhead_database::{Act, HookRow};
 use bulkhead_model::manifest::{HookKind, Issue, OnFailure};
-use bulkhead_model::{Actor, Code, HookName, Role, TenantId};
+use bulkhead_model::{Actor, Code, Coded, HookName, Role, TenantId};
 
 use crate::auth::require;
 use crate::clock;
@@ -91,12 +91,20 @@ impl Host {
         Ok(hooks)
     }
 
-    /// Reads the declarations into the snapshot.
+    /// Reads the declarations into the snapshot. One that cannot be used is not declared: dispatching it fails, and nothing
+    /// else does.
     pub(crate) async fn load_hooks(&self) -> Result<(), Error> {
         let rows = self.inner.db.list_hooks().await?;
         let mut hooks = HashMap::with_capacity(rows.len());
         for row in &rows {
-            hooks.insert(row.name.clone(), Arc::new(declared(row)?));
+            match declared(row) {
+                Ok(hook) => {
+                    hooks.insert(row.name.clone(), Arc::new(hook));
+                }
+                Err(error) => {
+                    tracing::error!(hook = %row.name, code = %error.code(), issues = ?error.issues(), "a stored hook cannot be used")
+                }
+            }
         }
         self.change_hooks(|current| *current = hooks).await;
         Ok(())

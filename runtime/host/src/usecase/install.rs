@@ -1,18 +1,24 @@
 //! Installing a registered release: verify, compile, migrate, start, each step repeatable, each recorded. A crash at any
 //! step is taken up by `worker::sweep`; a failure leaves REGISTERED with the reason.
 
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bulkhead_database::{Act, NewOperation, OperationRow};
-use bulkhead_model::{Actor, Coded, Limits, PluginId, PluginStatus, Transition, Version};
+use bulkhead_model::{Actor, Coded, Limits, PluginId, Transition, Version};
+use futures_util::FutureExt as _;
 
 use crate::auth::require_super_admin;
 use crate::clock;
 use crate::error::Error;
+use crate::fan::Fan;
 use crate::host::Host;
 use crate::usecase::operation::{Progress, view_operation};
 use crate::view;
 
+/// Tenants in which a plugin starts at once.
+const STARTS_AT_ONCE: usize = 8;
 /// Longest that an install may take before it is recorded as failed.
 const INSTALL_DEADLINE: Duration = Duration::from_secs(15 * 60);
 
@@ -36,30 +42,35 @@ impl Host {
         tx.set_plugin_version(plugin, &version, &act).await?;
         let operation = tx
             .insert_operation(
-                &NewOperation { kind: "install", plugin_id: plugin, version: &version, actor: &actor.subject },
+                &NewOperation {
+                    kind: "install",
+                    plugin_id: plugin,
+                    version: &version,
+                    request: "{}",
+                    actor: &actor.subject,
+                },
                 act.at,
             )
             .await?;
         tx.commit().await?;
-        self.run_install(operation.clone());
+        self.run_operation(operation.clone());
         view_operation(operation)
     }
 
-    /// Runs an install to its end in the background; also for one that a crash interrupted.
-    pub(crate) fn run_install(&self, operation: OperationRow) {
-        let host = self.clone();
-        self.inner.tasks.spawn(async move {
-            let mut progress = Progress::new(&host, &operation);
-            let work = tokio::time::timeout(INSTALL_DEADLINE, host.install_steps(&operation, &mut progress));
-            let outcome = tokio::select! {
-                outcome = work => outcome.unwrap_or_else(|_| Err(Error::NotServing("the install took too long".to_owned()))),
-                // The operation stays `running` in the database: the next start takes it up again.
-                () = host.inner.stopping.cancelled() => return,
-            };
-            if let Err(error) = host.finish_install(&operation, &mut progress, outcome).await {
-                tracing::error!(plugin.id = %operation.plugin_id, error = &error as &dyn std::error::Error, "failed to record the end of an install");
-            }
-        });
+    /// Runs an install to its end; also one that a crash interrupted.
+    pub(crate) async fn run_install(&self, operation: &OperationRow) -> Result<(), Error> {
+        let mut progress = Progress::new(self, operation);
+        let work = AssertUnwindSafe(self.install_steps(operation, &mut progress)).catch_unwind();
+        let outcome = tokio::select! {
+            ended = tokio::time::timeout(INSTALL_DEADLINE, work) => match ended {
+                Ok(Ok(outcome)) => outcome,
+                Ok(Err(_panic)) => Err(Error::NotServing("the install ended unexpectedly".to_owned())),
+                Err(_late) => Err(Error::NotServing("the install took too long".to_owned())),
+            },
+            // The operation stays `running` in the database: the next start takes it up again.
+            () = self.inner.stopping.cancelled() => return Ok(()),
+        };
+        self.finish_install(operation, &mut progress, outcome).await
     }
 
     async fn install_steps(&self, operation: &OperationRow, progress: &mut Progress<'_>) -> Result<(), Error> {
@@ -77,10 +88,18 @@ impl Host {
         let tenants = self.inner.db.list_plugin_tenants(&operation.plugin_id).await?;
         let total = u64::try_from(tenants.len()).unwrap_or(u64::MAX);
         progress.step("start", 0, total).await?;
-        for (done, row) in (1..).zip(&tenants) {
-            if let Err(error) = self.start_stored(row, &release).await {
-                tracing::warn!(plugin.id = %row.plugin_id, tenant.id = %row.tenant_id, code = %error.code(), "a tenant's start failed");
+        let starts = tenants.into_iter().map(|row| {
+            let (host, release) = (self.clone(), Arc::clone(&release));
+            async move {
+                if let Err(error) = host.start_stored(&row, &release).await {
+                    tracing::warn!(plugin.id = %row.plugin_id, tenant.id = %row.tenant_id, code = %error.code(), "a tenant's start failed");
+                }
             }
+        });
+        let mut starts = Fan::out(starts, STARTS_AT_ONCE);
+        let mut done = 0_u64;
+        while let Some(()) = starts.next().await {
+            done = done.saturating_add(1);
             progress.step("start", done, total).await?;
         }
         Ok(())
@@ -103,32 +122,13 @@ impl Host {
             Err(error) => {
                 self.unmount_everywhere(plugin).await;
                 tx.advance_plugin(plugin, Transition::FailInstall, &act).await?;
-                tx.set_plugin_error(plugin, Some(&format!("{}: {error}", error.code())), act.at).await?;
+                tx.set_plugin_error(plugin, Some(&error.recorded()), act.at).await?;
             }
         }
         progress.finish(&mut tx, outcome.as_ref().err()).await?;
         tx.commit().await?;
-        Ok(())
-    }
-
-    /// Every dependency is installed in a version that the manifest's range takes.
-    async fn check_dependencies(&self, manifest: &bulkhead_model::Manifest) -> Result<(), Error> {
-        for (dependency, range) in &manifest.dependencies {
-            let row = self.inner.db.find_plugin(dependency).await?;
-            let met = row.as_ref().is_some_and(|row| {
-                let usable = !matches!(
-                    row.status,
-                    PluginStatus::Registered | PluginStatus::Uninstalling | PluginStatus::Uninstalled
-                );
-                usable && range.matches(row.version.semver())
-            });
-            if !met {
-                let found = row.map_or_else(
-                    || "which is not there".to_owned(),
-                    |row| format!("found {} {}", row.status, row.version),
-                );
-                return Err(Error::DependencyUnmet(format!("`{dependency}` {range}, {found}")));
-            }
+        if let Err(error) = &outcome {
+            self.record_denial(&act, Some(plugin), None, error).await?;
         }
         Ok(())
     }

@@ -1,6 +1,8 @@
 //! The kill switch: stops a plugin in all tenants or one, or all plugins but core ones, calls in flight included. It is
 //! stored, so that it holds after a restart.
 
+use std::sync::Arc;
+
 use bulkhead_database::Act;
 use bulkhead_model::{Actor, Coded, PluginId, TenantId};
 
@@ -9,6 +11,8 @@ use crate::clock;
 use crate::error::Error;
 use crate::host::{Host, Kills};
 
+/// Stops that wait to be recorded.
+const UNWRITTEN_MAX: usize = 1_000;
 /// Longest reason in bytes.
 const REASON_BYTES_MAX: usize = 1_000;
 
@@ -22,7 +26,10 @@ impl Host {
         reason: &str,
     ) -> Result<(), Error> {
         require_super_admin(actor)?;
-        self.inner.db.get_plugin(plugin).await?;
+        // What runs is known without the database, which may be what is in trouble.
+        if !self.inner.cells.all().iter().any(|enabled| enabled.plugin == *plugin) {
+            self.inner.db.get_plugin(plugin).await?;
+        }
         self.kill(actor, Some(plugin), tenant, reason).await
     }
 
@@ -60,11 +67,40 @@ impl Host {
         if reason.len() > REASON_BYTES_MAX {
             return Err(Error::InvalidName(format!("a reason is at most {REASON_BYTES_MAX} bytes long")));
         }
-        let act = Act::new(actor, clock::now_micros());
-        let mut tx = self.inner.db.begin().await?;
-        tx.insert_kill(plugin, tenant, reason, &act).await?;
-        tx.commit().await?;
+        let kill = Kill {
+            plugin: plugin.cloned(),
+            tenant: tenant.cloned(),
+            reason: reason.to_owned(),
+            act: Act::new(actor, clock::now_micros()),
+        };
+        // First it stops, then it is written down: a database that takes no writes holds up no stop.
+        {
+            let _changing = self.inner.changing.lock().await;
+            let mut unwritten = self.inner.unwritten_kills.lock();
+            if unwritten.len() >= UNWRITTEN_MAX {
+                return Err(Error::Conflict(format!(
+                    "{UNWRITTEN_MAX} stops wait to be recorded; stop everything instead"
+                )));
+            }
+            unwritten.push(kill);
+            let mut kills = Kills::clone(&self.inner.kills.load());
+            kills.0.push((plugin.cloned(), tenant.cloned()));
+            self.enforce(kills);
+        }
+        self.write_kills().await?;
         self.load_kills().await
+    }
+
+    /// Records the stops that are in force on this node alone. Those that cannot be recorded now are tried again.
+    pub(crate) async fn write_kills(&self) -> Result<(), Error> {
+        let waiting = self.inner.unwritten_kills.lock().clone();
+        for kill in waiting {
+            let mut tx = self.inner.db.begin().await?;
+            tx.insert_kill(kill.plugin.as_ref(), kill.tenant.as_ref(), &kill.reason, &kill.act).await?;
+            tx.commit().await?;
+            self.inner.unwritten_kills.lock().retain(|other| *other != kill);
+        }
+        Ok(())
     }
 
     async fn revive(&self, actor: &Actor, plugin: Option<&PluginId>, tenant: Option<&TenantId>) -> Result<(), Error> {
@@ -72,6 +108,10 @@ impl Host {
         let mut tx = self.inner.db.begin().await?;
         tx.delete_kill(plugin, tenant, &act).await?;
         tx.commit().await?;
+        self.inner
+            .unwritten_kills
+            .lock()
+            .retain(|kill| (kill.plugin.as_ref(), kill.tenant.as_ref()) != (plugin, tenant));
         self.load_kills().await?;
         self.start_revived().await
     }
@@ -101,20 +141,33 @@ impl Host {
         let _changing = self.inner.changing.lock().await;
         let mut kills: Vec<_> =
             self.inner.db.list_kills().await?.into_iter().map(|row| (row.plugin_id, row.tenant_id)).collect();
+        kills.extend(self.inner.unwritten_kills.lock().iter().map(|kill| (kill.plugin.clone(), kill.tenant.clone())));
         if self.inner.config.plugins_disabled {
             kills.push((None, None));
         }
-        let kills = Kills(kills);
-        for (tenant, view) in &self.inner.snapshot.load().tenants {
-            for enabled in view.plugins.values() {
-                if kills.hit(&enabled.plugin, tenant, enabled.verdict.core) {
-                    enabled.cell.kill();
-                } else if enabled.started {
-                    enabled.cell.revive();
-                }
-            }
-        }
-        self.inner.kills.store(std::sync::Arc::new(kills));
+        self.enforce(Kills(kills));
         Ok(())
     }
+
+    /// Puts stops in force, for cells that start meanwhile as well: those are known from the moment they are made.
+    fn enforce(&self, kills: Kills) {
+        let kills = Arc::new(kills);
+        self.inner.kills.store(Arc::clone(&kills));
+        for enabled in self.inner.cells.all() {
+            if kills.hit(&enabled.plugin, enabled.cell.tenant(), enabled.verdict.core) {
+                enabled.cell.kill();
+            } else if enabled.started && self.serves_by(&enabled) {
+                enabled.cell.revive();
+            }
+        }
+    }
+}
+
+/// A stop that is in force on this node and not recorded yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Kill {
+    plugin: Option<PluginId>,
+    tenant: Option<TenantId>,
+    reason: String,
+    act: Act,
 }

@@ -1,10 +1,11 @@
 //! The signer policy in force: install a newer one, show it, explain a decision. Deciding is `trust`'s.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bulkhead_database::{Act, PluginRow, PolicyRow};
+use bulkhead_database::{Act, PolicyRow};
 use bulkhead_model::manifest::Issue;
-use bulkhead_model::{Actor, Code, Coded, PluginId, Role, TenantId, Version};
+use bulkhead_model::{Actor, Code, Coded, PluginId, Role, TenantId, TenantPluginStatus, Version};
 use bulkhead_trust::{Policy, State};
 
 use crate::auth::require;
@@ -12,12 +13,11 @@ use crate::clock;
 use crate::error::Error;
 use crate::host::Host;
 use crate::release;
+use crate::snapshot::Enabled;
 use crate::view;
 
 /// Largest policy envelope in bytes.
 const POLICY_BYTES_MAX: usize = 1 << 20;
-/// Plugins of one read.
-const PLUGINS_PAGE: u32 = 500;
 
 impl Host {
     /// The policy in force.
@@ -65,7 +65,8 @@ impl Host {
         tx.insert_policy(&row, &Act::new(actor, row.installed_at)).await?;
         tx.commit().await?;
         self.inner.policy.store(Arc::new(policy));
-        self.judge_again().await?;
+        self.judge_serving().await?;
+        self.start_missing(|_| true).await?;
         Ok(view_policy(row))
     }
 
@@ -105,11 +106,16 @@ impl Host {
         }
     }
 
-    /// Reads the stored policy into force; an expired one denies by its own dates.
+    /// Reads the stored policy into force; an expired one denies by its own dates. One that does not verify, since the root
+    /// keys were changed, denies everything: the host runs, and takes a policy that they signed.
     pub(crate) async fn load_policy(&self) -> Result<(), Error> {
-        if let Some(row) = self.inner.db.find_policy().await? {
-            let policy = self.verified_policy(&row.envelope)?;
-            self.inner.policy.store(Arc::new(policy));
+        let Some(row) = self.inner.db.find_policy().await? else { return Ok(()) };
+        match self.verified_policy(&row.envelope) {
+            Ok(policy) => self.inner.policy.store(Arc::new(policy)),
+            Err(error) => {
+                self.inner.policy.store(Arc::new(Policy::deny_all()));
+                tracing::error!(policy.version = row.version, issues = ?error.issues(), "the stored policy does not verify with the configured root keys: nothing is allowed until one that does is installed");
+            }
         }
         Ok(())
     }
@@ -122,78 +128,91 @@ impl Host {
         })
     }
 
-    /// Judges every serving plugin by the policy in force. Those refused stop first, before anything is started; one that
-    /// cannot be started anew is recorded and leaves the others alone.
-    async fn judge_again(&self) -> Result<(), Error> {
-        self.inner.releases.lock().clear();
-        for plugin in self.stop_what_is_refused().await? {
-            if let Err(error) = self.start_in_turn(&plugin).await {
-                tracing::error!(plugin.id = %plugin, code = %error.code(), "a plugin did not start anew under the new policy");
+    /// Judges every plugin that serves, in each tenant, by the policy in force and the time. Those refused stop first, before
+    /// anything is waited for or written; those that may do something else from now on start anew.
+    pub(crate) async fn judge_serving(&self) -> Result<(), Error> {
+        let (mut refused, mut changed) = (Vec::new(), Vec::new());
+        for enabled in self.inner.cells.all() {
+            match self.verdict(&enabled.release, enabled.cell.tenant()) {
+                Err(error) => {
+                    enabled.cell.kill();
+                    refused.push((enabled, error));
+                }
+                Ok(verdict) if !verdict.allows_the_same(&enabled.verdict) => changed.push(enabled),
+                Ok(_) => {}
+            }
+            // A signature is verified each time: calls on this thread go between.
+            tokio::task::yield_now().await;
+        }
+        self.stop_refused(refused).await?;
+        for enabled in changed.iter().filter(|enabled| self.serves_by(enabled)) {
+            if let Err(error) = self.start_in_turn(enabled.cell.tenant(), &enabled.plugin).await {
+                tracing::warn!(plugin.id = %enabled.plugin, tenant.id = %enabled.cell.tenant(), code = %error.code(), "a plugin did not start under the policy in force");
             }
         }
         Ok(())
     }
 
-    /// What a plugin may do is part of its cells: they start anew under the new verdict.
-    async fn start_in_turn(&self, plugin: &PluginId) -> Result<(), Error> {
-        let _turn = self.inner.acts.plugin(plugin).await?;
-        self.start_everywhere(plugin).await
-    }
-
-    /// Stops every serving plugin that the policy refuses, also one that time has made expire; answers the others. All of
-    /// them stop before anything is waited for or written.
-    pub(crate) async fn stop_what_is_refused(&self) -> Result<Vec<PluginId>, Error> {
-        let (mut allowed, mut refused) = (Vec::new(), Vec::new());
-        let mut after = String::new();
-        loop {
-            let rows = self.inner.db.list_plugins(&after, PLUGINS_PAGE).await?;
-            let Some(last) = rows.last() else { break };
-            after = last.plugin_id.to_string();
-            for row in rows.into_iter().filter(|row| row.status.serves()) {
-                match self.judge_stored(&row).await {
-                    Ok(()) => allowed.push(row.plugin_id),
-                    Err(error) => {
-                        if self.stop_cells(&row.plugin_id) {
-                            self.unmount_everywhere(&row.plugin_id).await;
-                            refused.push((row.plugin_id, error));
-                        }
-                    }
-                }
+    /// Takes what was refused out of service and records it, in each tenant and for each plugin. One that cannot be recorded
+    /// leaves the others alone.
+    async fn stop_refused(&self, refused: Vec<(Arc<Enabled>, Error)>) -> Result<(), Error> {
+        let mut stopped = BTreeMap::new();
+        for (enabled, error) in refused {
+            if !self.serves_by(&enabled) {
+                continue;
             }
-        }
-        for (plugin, error) in refused {
-            tracing::warn!(plugin.id = %plugin, reason = %error, "the policy no longer allows a running plugin: it was stopped");
-            if let Err(error) = self.record_stop(&plugin, &error).await {
-                tracing::error!(plugin.id = %plugin, code = %error.code(), "failed to record that a plugin was stopped");
+            let (tenant, plugin) = (enabled.cell.tenant(), &enabled.plugin);
+            self.stop_serving(tenant, plugin, &enabled.release.manifest).await;
+            tracing::warn!(plugin.id = %plugin, tenant.id = %tenant, reason = %error, "the policy no longer allows a running plugin: it was stopped");
+            if let Err(error) = self.record_stop(tenant, plugin, &error).await {
+                tracing::error!(plugin.id = %plugin, tenant.id = %tenant, code = %error.code(), "failed to record that a plugin was stopped");
             }
+            stopped.insert(plugin.clone(), error.recorded());
         }
-        Ok(allowed)
+        for (plugin, reason) in stopped {
+            let mut tx = self.inner.db.begin().await?;
+            tx.set_plugin_error(&plugin, Some(&reason), clock::now_micros()).await?;
+            tx.commit().await?;
+        }
+        Ok(())
     }
 
-    async fn judge_stored(&self, row: &PluginRow) -> Result<(), Error> {
-        let stored = self.inner.db.get_plugin_version(&row.plugin_id, &row.version).await?;
-        let bundles = self.inner.db.list_bundles(&stored.digest).await?;
-        self.judge(&release::facts(&stored.facts)?, &stored.digest, &bundles, &State::default()).map(|_| ())
-    }
-
-    async fn record_stop(&self, plugin: &PluginId, error: &Error) -> Result<(), Error> {
-        // In turn, and once more: an act that was going on may have mounted it again.
-        let _turn = self.inner.acts.plugin(plugin).await?;
-        if self.stop_cells(plugin) {
-            self.unmount_everywhere(plugin).await;
-        }
+    async fn record_stop(&self, tenant: &TenantId, plugin: &PluginId, error: &Error) -> Result<(), Error> {
+        let _turn = self.inner.acts.both(tenant, plugin).await?;
+        let mut row = self.tenant_plugin_row(tenant, plugin).await?;
+        (row.status, row.last_error) = (TenantPluginStatus::Failed, Some(error.recorded()));
         let act = Act::system(clock::now_micros());
         let mut tx = self.inner.db.begin().await?;
-        tx.set_plugin_error(plugin, Some(&error.to_string()), act.at).await?;
-        tx.append_audit(&act, "policy.stop", Some(plugin), None, "{}").await?;
+        tx.put_tenant_plugin(&row, "policy.stop", &act).await?;
         Ok(tx.commit().await?)
     }
 
-    /// Stops the plugin in every tenant of this node; whether there was any.
-    fn stop_cells(&self, plugin: &PluginId) -> bool {
+    /// Whether this very cell is what serves its tenant.
+    pub(crate) fn serves_by(&self, enabled: &Arc<Enabled>) -> bool {
         let snapshot = self.snapshot();
-        let cells = snapshot.tenants.values().filter_map(|view| view.plugin(plugin.as_str()));
-        cells.map(|enabled| enabled.cell.kill()).count() > 0
+        let serving = snapshot.tenants.get(enabled.cell.tenant()).and_then(|view| view.plugin(enabled.plugin.as_str()));
+        serving.is_some_and(|serving| Arc::ptr_eq(serving, enabled))
+    }
+
+    /// Counts a refusal by policy and keeps it in the audit log; other errors are none of its business.
+    pub(crate) async fn record_denial(
+        &self,
+        act: &Act,
+        plugin: Option<&PluginId>,
+        tenant: Option<&TenantId>,
+        error: &Error,
+    ) -> Result<(), Error> {
+        let Error::Refused(refusals) = error else {
+            return Ok(());
+        };
+        for refusal in refusals {
+            metrics::counter!("bulkhead_denied_total", "reason" => refusal.code.as_str()).increment(1);
+        }
+        let reasons: Vec<_> = refusals.iter().map(|refusal| refusal.code.as_str()).collect();
+        let detail = serde_json::json!({ "reasons": reasons }).to_string();
+        let mut tx = self.inner.db.begin().await?;
+        tx.append_audit(act, "plugin.refuse", plugin, tenant, &detail).await?;
+        Ok(tx.commit().await?)
     }
 }
 

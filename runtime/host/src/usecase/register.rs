@@ -23,48 +23,63 @@ impl Host {
         bundles: Vec<Vec<u8>>,
     ) -> Result<(view::Plugin, bool), Error> {
         require_super_admin(actor)?;
-        let (admitted, verdict, is_new) = match self.admit(&artifact, &bundles).await {
-            Ok(admitted) => admitted,
+        let act = Act::new(actor, clock::now_micros());
+        match self.register_admitted(&act, artifact, bundles).await {
             Err(error) => {
-                self.record_denial(actor, &error).await?;
-                return Err(error);
+                self.record_denial(&act, None, None, &error).await?;
+                Err(error)
             }
-        };
-        let id = &admitted.manifest.plugin.id;
+            registered => registered,
+        }
+    }
+
+    async fn register_admitted(
+        &self,
+        act: &Act,
+        bytes: Vec<u8>,
+        bundles: Vec<Vec<u8>>,
+    ) -> Result<(view::Plugin, bool), Error> {
+        let artifact = bulkhead_trust::artifact::read(&bytes, &self.structural_limits()).map_err(Error::Refused)?;
+        let id = &artifact.manifest.plugin.id;
+        // The turn comes first: of two releases that come at once, the second is judged beside the first.
         let _turn = self.inner.acts.plugin(id).await?;
+        let (verdict, is_new) = self.admit(&artifact, &bundles).await?;
         if is_new {
-            self.try_once(&admitted, &artifact).await?;
+            self.try_once(&artifact, &bytes).await?;
         } else {
-            self.check_together(&admitted, &bundles).await?;
+            self.check_together(&artifact, &bundles).await?;
         }
 
-        let act = Act::new(actor, clock::now_micros());
         let mut tx = self.inner.db.begin().await?;
         if is_new {
-            let facts = Facts::of(&admitted).to_json();
+            let facts = Facts::of(&artifact).to_json();
             let release = NewRelease {
                 plugin_id: id,
-                version: &admitted.manifest.plugin.version,
-                digest: &admitted.digest,
+                version: &artifact.manifest.plugin.version,
+                digest: &artifact.digest,
                 facts: &String::from_utf8_lossy(&facts),
                 sequence: verdict.sequence,
-                artifact: &artifact,
+                artifact: &bytes,
             };
-            tx.insert_release(&release, &act).await?;
+            tx.insert_release(&release, act).await?;
         }
         if tx.get_plugin(id).await?.status == PluginStatus::Uninstalled {
-            tx.advance_plugin(id, Transition::Register, &act).await?;
-            tx.set_plugin_version(id, &admitted.manifest.plugin.version, &act).await?;
+            tx.advance_plugin(id, Transition::Register, act).await?;
+            tx.set_plugin_version(id, &artifact.manifest.plugin.version, act).await?;
         }
-        tx.insert_bundles(&admitted.digest, &bundles).await?;
+        let added = tx.insert_bundles(&artifact.digest, &bundles).await?;
+        if added > 0 && !is_new {
+            let detail = serde_json::json!({ "digest": artifact.digest.to_string(), "bundles": added }).to_string();
+            tx.append_audit(act, "release.sign", Some(id), None, &detail).await?;
+        }
         tx.commit().await?;
+        self.read_bundles_again(id, &artifact.manifest.plugin.version).await?;
         Ok((self.view_plugin(id).await?, is_new))
     }
 
-    /// The artifact, its verdict, and whether the release is new. A release that is known already is judged for itself,
-    /// not as a step back from a later one; other bytes under its version are refused.
-    async fn admit(&self, bytes: &[u8], bundles: &[Vec<u8>]) -> Result<(Artifact, Verdict, bool), Error> {
-        let artifact = bulkhead_trust::artifact::read(bytes, &self.structural_limits()).map_err(Error::Refused)?;
+    /// The verdict, and whether the release is new. A release that is known already is judged for itself, not as a step back
+    /// from a later one; other bytes under its version are refused.
+    async fn admit(&self, artifact: &Artifact, bundles: &[Vec<u8>]) -> Result<(Verdict, bool), Error> {
         let plugin = &artifact.manifest.plugin;
         let same_version = self.inner.db.find_plugin_version(&plugin.id, &plugin.version).await?;
         let latest = match &same_version {
@@ -75,13 +90,13 @@ impl Host {
             known: latest.map(|row| Known { version: row.version, sequence: row.sequence, digest: row.digest }),
             ..State::default()
         };
-        let verdict = self.judge(&Facts::of(&artifact), &artifact.digest, bundles, &state)?;
+        let verdict = self.judge(&Facts::of(artifact), &artifact.digest, bundles, &state)?;
         match same_version {
             Some(known) if known.digest != artifact.digest => Err(Error::Conflict(format!(
                 "the version {} of `{}` is registered with other bytes: versions are immutable",
                 plugin.version, plugin.id
             ))),
-            known => Ok((artifact, verdict, known.is_none())),
+            known => Ok((verdict, known.is_none())),
         }
     }
 
@@ -117,20 +132,5 @@ impl Host {
             return Err(error.into());
         }
         Ok(())
-    }
-
-    async fn record_denial(&self, actor: &Actor, error: &Error) -> Result<(), Error> {
-        let Error::Refused(refusals) = error else {
-            return Ok(());
-        };
-        for refusal in refusals {
-            metrics::counter!("bulkhead_denied_total", "reason" => refusal.code.as_str()).increment(1);
-        }
-        let detail =
-            serde_json::json!({ "reasons": refusals.iter().map(|refusal| refusal.code.as_str()).collect::<Vec<_>>() });
-        let act = Act::new(actor, clock::now_micros());
-        let mut tx = self.inner.db.begin().await?;
-        tx.append_audit(&act, "plugin.refuse", None, None, &detail.to_string()).await?;
-        Ok(tx.commit().await?)
     }
 }

@@ -2,6 +2,7 @@
 //! a platform admin asks for each.
 
 use std::fmt::Write as _;
+use std::time::{Duration, Instant};
 
 use bulkhead_model::{Actor, PluginId, TenantId};
 use serde_json::{Value, json};
@@ -15,12 +16,14 @@ use crate::release;
 use crate::snapshot::Enabled;
 use crate::view;
 
+/// Age up to which a health check's answer is given again: any user of the tenant may ask, and no rate counts it.
+const HEALTH_AGE_MAX: Duration = Duration::from_secs(1);
 /// Errors that one answer lists.
 const ERRORS_MAX: usize = 200;
 
 impl Host {
-    /// Health of a plugin in the caller's tenant, found now: its own check where it exports one, otherwise what its calls
-    /// say.
+    /// Health of a plugin in the caller's tenant, at most a second old: its own check where it exports one, otherwise what
+    /// its calls say.
     pub async fn plugin_health(&self, caller: &Caller, plugin: &str) -> Result<view::PluginHealth, Located> {
         let enabled = self.enabled(caller, plugin)?;
         Ok(check(&enabled, caller).await)
@@ -126,7 +129,13 @@ async fn check(enabled: &Enabled, caller: &Caller) -> view::PluginHealth {
     if !enabled.release.component.exports().contains(&"health") {
         return view::PluginHealth { healthy: true, ready: true, details: Vec::new(), checked_at };
     }
-    match enabled.cell.check_health(&caller.context(None)).await.result {
+    let mut known = enabled.health.lock().await;
+    if let Some((found_at, health)) = known.as_ref()
+        && found_at.elapsed() < HEALTH_AGE_MAX
+    {
+        return health.clone();
+    }
+    let health = match enabled.cell.check_health(&caller.context(None)).await.result {
         Ok(report) => {
             view::PluginHealth { healthy: report.healthy, ready: report.ready, details: report.details, checked_at }
         }
@@ -134,7 +143,9 @@ async fn check(enabled: &Enabled, caller: &Caller) -> view::PluginHealth {
             let details = vec![("reason".to_owned(), call_detail(&error))];
             view::PluginHealth { healthy: false, ready: false, details, checked_at }
         }
-    }
+    };
+    *known = Some((Instant::now(), health.clone()));
+    health
 }
 
 fn openapi_of(enabled: &Enabled) -> Value {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use bulkhead_database::{Act, TenantPluginRow};
+use bulkhead_database::{Act, TenantPluginRow, TenantStatus};
 use bulkhead_model::{Actor, Coded, Interface, PluginId, PluginStatus, TenantId, TenantPluginStatus, Transition};
 
 use crate::auth::require_tenant_admin;
@@ -41,30 +41,50 @@ impl Host {
     ) -> Result<view::TenantPlugin, Error> {
         let tenant = require_tenant_admin(actor, tenant)?;
         let _turn = self.inner.acts.both(&tenant, plugin).await?;
-        self.existing_tenant(&tenant).await?;
+        let act = Act::new(actor, clock::now_micros());
+        match self.enable_in_turn(&tenant, plugin, &act).await {
+            Err(error) => {
+                self.record_denial(&act, Some(plugin), Some(&tenant), &error).await?;
+                Err(error)
+            }
+            enabled => enabled,
+        }
+    }
+
+    /// Enables for an admin who holds the turn of the tenant and the plugin.
+    pub(crate) async fn enable_in_turn(
+        &self,
+        tenant: &TenantId,
+        plugin: &PluginId,
+        act: &Act,
+    ) -> Result<view::TenantPlugin, Error> {
+        let status = self.existing_tenant(tenant).await?.status;
+        if status != TenantStatus::Active {
+            return Err(Error::Conflict(format!("the tenant is {}; nothing starts in it", status.as_str())));
+        }
         let fleet = self.inner.db.get_plugin(plugin).await?;
         if !fleet.status.serves() {
             return Err(Error::Conflict(format!("`{plugin}` is {} and cannot be enabled by a tenant", fleet.status)));
         }
         let release = self.release(plugin, &fleet.version).await?;
-        self.verdict(&release, &tenant)?;
-
-        let act = Act::new(actor, clock::now_micros());
-        let known = self.inner.db.find_tenant_plugin(&tenant, plugin).await?;
+        self.verdict(&release, tenant)?;
+        self.check_dependencies(&release.manifest).await?;
+        let known = self.inner.db.find_tenant_plugin(tenant, plugin).await?;
         if let Some(row) = known.as_ref().filter(|row| row.enabled && row.status == TenantPluginStatus::Ready)
-            && self.serves(&tenant, plugin)
+            && self.serves(tenant, plugin)
         {
             return self.view_tenant_plugin(row.clone()).await;
         }
-        let row = self.installing_row(&tenant, &release, known).await?;
+        let row = self.installing_row(tenant, &release, known).await?;
         let mut tx = self.inner.db.begin().await?;
-        tx.put_tenant_plugin(&row, "tenant.enable", &act).await?;
-        if fleet.status == PluginStatus::Installed {
-            tx.advance_plugin(plugin, Transition::Enable, &act).await?;
+        tx.put_tenant_plugin(&row, "tenant.enable", act).await?;
+        // Read again: another tenant's first enable may have come between.
+        if tx.get_plugin(plugin).await?.status == PluginStatus::Installed {
+            tx.advance_plugin(plugin, Transition::Enable, act).await?;
         }
         tx.commit().await?;
         self.start_stored(&row, &release).await?;
-        self.tenant_plugin(&tenant, plugin).await
+        self.tenant_plugin(tenant, plugin).await
     }
 
     /// Disables a plugin for a tenant; its data is kept.
@@ -108,40 +128,71 @@ impl Host {
         self.tenant_plugin(&tenant, plugin).await
     }
 
-    /// Starts a stored tenant plugin and records how it went; serves it if all went well.
+    /// Starts a stored tenant plugin and records how it went; serves it if all went well. In a tenant that is suspended
+    /// nothing starts.
     pub(crate) async fn start_stored(&self, row: &TenantPluginRow, release: &Arc<Release>) -> Result<(), Error> {
-        let mut row = row.clone();
-        let outcome = self.start(&row, release).await;
-        let now = clock::now_micros();
-        match &outcome {
-            Ok(_) => {
+        if self.snapshot().tenants.get(&row.tenant_id).is_none_or(|view| view.suspended) {
+            return Ok(());
+        }
+        self.hold_place(&row.tenant_id, release).await;
+        let outcome = self.start(row, release).await;
+        if let Err(error) = &outcome {
+            // Before anything is waited for: what failed to start again under what is stored now does not go on under
+            // what was stored before.
+            self.stop_serving(&row.tenant_id, &row.plugin_id, &release.manifest).await;
+            let act = Act::system(clock::now_micros());
+            self.record_denial(&act, Some(&row.plugin_id), Some(&row.tenant_id), error).await?;
+        }
+        let row = self.record_start(row, release, outcome.as_ref().err()).await?;
+        let enabled = outcome?;
+        let (core, started) = (enabled.verdict.core, enabled.started);
+        self.mount(&row.tenant_id, enabled).await;
+        // A policy that came into force meanwhile judged what served then.
+        if let Err(error) = self.verdict(release, &row.tenant_id) {
+            self.stop_serving(&row.tenant_id, &row.plugin_id, &release.manifest).await;
+            self.record_start(&row, release, Some(&error)).await?;
+            return Err(error);
+        }
+        // A stop that ended meanwhile left the plugin mounted without its start.
+        if !started && !self.inner.kills.load().hit(&row.plugin_id, &row.tenant_id, core) {
+            return Box::pin(self.start_stored(&row, release)).await;
+        }
+        Ok(())
+    }
+
+    /// Writes down how a start went. One that changed nothing leaves no entry in the audit log: hosts restart, and starts
+    /// are tried again.
+    pub(crate) async fn record_start(
+        &self,
+        before: &TenantPluginRow,
+        release: &Release,
+        failed: Option<&Error>,
+    ) -> Result<TenantPluginRow, Error> {
+        let mut row = before.clone();
+        let act = Act::system(clock::now_micros());
+        match failed {
+            None => {
                 row.status = TenantPluginStatus::Ready;
                 row.current_version = Some(release.version.clone());
-                (row.last_error, row.last_health_at) = (None, Some(now));
+                row.last_error = None;
             }
-            Err(error) => {
+            Some(error) => {
                 row.status = TenantPluginStatus::Failed;
-                row.last_error = Some(format!("{}: {error}", error.code()));
+                row.last_error = Some(error.recorded());
             }
+        }
+        let changed = row != *before;
+        if failed.is_none() {
+            row.last_health_at = Some(act.at);
         }
         let mut tx = self.inner.db.begin().await?;
-        tx.put_tenant_plugin(&row, "tenant.start", &Act::system(now)).await?;
-        tx.commit().await?;
-        match outcome {
-            Ok(enabled) => {
-                let (core, started) = (enabled.verdict.core, enabled.started);
-                self.mount(&row.tenant_id, enabled).await;
-                // A stop that ended meanwhile left the plugin mounted without its start.
-                if !started && !self.inner.kills.load().hit(&row.plugin_id, &row.tenant_id, core) {
-                    return Box::pin(self.start_stored(&row, release)).await;
-                }
-                Ok(())
-            }
-            Err(error) => {
-                self.unmount(&row.tenant_id, &row.plugin_id).await;
-                Err(error)
-            }
+        if changed {
+            tx.put_tenant_plugin(&row, "tenant.start", &act).await?;
+        } else if failed.is_none() {
+            tx.set_tenant_plugin_health(&row.tenant_id, &row.plugin_id, act.at).await?;
         }
+        tx.commit().await?;
+        Ok(row)
     }
 
     /// Starts a plugin in every tenant that has it enabled; a tenant's failure is recorded and leaves the others alone.
@@ -187,7 +238,7 @@ impl Host {
         self.view_tenant_plugin(self.tenant_plugin_row(tenant, plugin).await?).await
     }
 
-    fn serves(&self, tenant: &TenantId, plugin: &PluginId) -> bool {
+    pub(crate) fn serves(&self, tenant: &TenantId, plugin: &PluginId) -> bool {
         self.snapshot().tenants.get(tenant).is_some_and(|view| view.plugin(plugin.as_str()).is_some())
     }
 

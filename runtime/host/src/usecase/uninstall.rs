@@ -1,7 +1,7 @@
 //! Uninstalling: the plugin leaves the fleet; its data is kept, archived or dropped as asked.
 
-use bulkhead_database::{Act, NewOperation};
-use bulkhead_model::{Actor, PluginId, PluginStatus, Transition};
+use bulkhead_database::{Act, NewOperation, OperationRow};
+use bulkhead_model::{Actor, PluginId, Transition};
 
 use crate::auth::require_super_admin;
 use crate::clock;
@@ -22,11 +22,8 @@ pub enum DataChoice {
     Drop,
 }
 
-/// Plugins that are looked at for dependants.
-const DEPENDANTS_MAX: u32 = 10_000;
-
 impl Host {
-    /// Uninstalls a plugin that is installed or disabled. With dependants it needs `force`.
+    /// Uninstalls a plugin that is installed or disabled. With dependants it needs `force`, which disables them.
     pub async fn uninstall(
         &self,
         actor: &Actor,
@@ -35,17 +32,31 @@ impl Host {
         force: bool,
     ) -> Result<view::Operation, Error> {
         require_super_admin(actor)?;
-        let _turn = self.inner.acts.plugin(plugin).await?;
-        let row = self.inner.db.get_plugin(plugin).await?;
-        row.status.after(Transition::BeginUninstall)?;
+        self.inner.db.get_plugin(plugin).await?.status.after(Transition::BeginUninstall)?;
         let dependants = self.dependants(plugin).await?;
         if !dependants.is_empty() && !force {
             let names: Vec<String> = dependants.iter().map(ToString::to_string).collect();
             return Err(Error::Conflict(format!(
-                "these plugins need `{plugin}`: {}; uninstall them first, or force",
+                "these plugins need `{plugin}`: {}; uninstall them first, or force, which disables them",
                 names.join(", ")
             )));
         }
+        // Each in its own turn, before the plugin's: no act waits for two plugins.
+        for dependant in &dependants {
+            self.disable_dependant(actor, dependant, plugin).await?;
+        }
+        let operation = self.begin_uninstall(actor, plugin, data).await?;
+        // A caller that goes away leaves the work to the task. How it ended is in the operation.
+        if let Err(error) = self.run_operation(operation.clone()).await {
+            tracing::error!(plugin.id = %plugin, %error, "an uninstall ended unexpectedly and is tried again later");
+        }
+        let ended = self.inner.db.find_operation(&operation.operation_id).await?;
+        view_operation(ended.unwrap_or(operation))
+    }
+
+    async fn begin_uninstall(&self, actor: &Actor, plugin: &PluginId, data: DataChoice) -> Result<OperationRow, Error> {
+        let _turn = self.inner.acts.plugin(plugin).await?;
+        let row = self.inner.db.get_plugin(plugin).await?;
         let act = Act::new(actor, clock::now_micros());
         let mut tx = self.inner.db.begin().await?;
         tx.advance_plugin(plugin, Transition::BeginUninstall, &act).await?;
@@ -55,19 +66,18 @@ impl Host {
         };
         let operation = tx
             .insert_operation(
-                &NewOperation { kind, plugin_id: plugin, version: &row.version, actor: &actor.subject },
+                &NewOperation { kind, plugin_id: plugin, version: &row.version, request: "{}", actor: &actor.subject },
                 act.at,
             )
             .await?;
         tx.commit().await?;
-        self.run_uninstall(&operation).await?;
-        let ended = self.inner.db.find_operation(&operation.operation_id).await?;
-        view_operation(ended.unwrap_or(operation))
+        Ok(operation)
     }
 
     /// Runs an uninstall to its end; also for one that a crash interrupted.
-    pub(crate) async fn run_uninstall(&self, operation: &bulkhead_database::OperationRow) -> Result<(), Error> {
+    pub(crate) async fn run_uninstall(&self, operation: &OperationRow) -> Result<(), Error> {
         let plugin = &operation.plugin_id;
+        let _turn = self.inner.acts.plugin(plugin).await?;
         let mut progress = Progress::new(self, operation);
         progress.step("unmount", 0, 1).await?;
         if operation.kind == "uninstall-drop" {
@@ -85,7 +95,17 @@ impl Host {
         }
         tx.advance_plugin(plugin, Transition::FinishUninstall, &act).await?;
         progress.finish(&mut tx, None).await?;
-        Ok(tx.commit().await?)
+        tx.commit().await?;
+        self.forget_compiled(plugin).await
+    }
+
+    /// Compiled forms are made again when somebody installs the plugin again.
+    async fn forget_compiled(&self, plugin: &PluginId) -> Result<(), Error> {
+        self.forget_unused_releases();
+        for row in self.inner.db.list_plugin_versions(plugin).await? {
+            self.inner.engine.forget(&row.digest, &release::facts(&row.facts)?.digest())?;
+        }
+        Ok(())
     }
 
     /// No call may write into data that is about to go.
@@ -98,30 +118,12 @@ impl Host {
     }
 
     async fn drop_data(&self, plugin: &PluginId, progress: &mut Progress<'_>) -> Result<(), Error> {
-        let Some(storage) = &self.inner.storage else {
-            return Ok(());
-        };
         let tenants = self.inner.db.list_tenants_with_record(plugin).await?;
         let total = u64::try_from(tenants.len()).unwrap_or(u64::MAX);
         for (done, tenant) in (1..).zip(&tenants) {
-            storage.delete(tenant, plugin).await?;
+            self.inner.storage.delete(tenant, plugin).await?;
             progress.step("drop", done, total).await?;
         }
         Ok(())
-    }
-
-    async fn dependants(&self, plugin: &PluginId) -> Result<Vec<PluginId>, Error> {
-        let mut dependants = Vec::new();
-        for row in self.inner.db.list_plugins("", DEPENDANTS_MAX).await? {
-            if matches!(row.status, PluginStatus::Registered | PluginStatus::Uninstalled) {
-                continue;
-            }
-            let stored = self.inner.db.get_plugin_version(&row.plugin_id, &row.version).await?;
-            let manifest = release::facts(&stored.facts)?.manifest().map_err(Error::Refused)?;
-            if manifest.dependencies.contains_key(plugin) {
-                dependants.push(row.plugin_id);
-            }
-        }
-        Ok(dependants)
     }
 }

@@ -5,42 +5,53 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bulkhead_database::TenantPluginRow;
-use bulkhead_model::{Coded, PluginId, PluginStatus, TenantId};
+use bulkhead_database::{StoredRelease, TenantPluginRow, TenantStatus};
+use bulkhead_model::{Coded, Manifest, PluginId, TenantId};
 
 use crate::error::Error;
 use crate::host::Host;
-use crate::release::Release;
+use crate::release::{self, Release};
 use crate::snapshot::{Enabled, TenantView};
-use crate::worker::{sweep, upkeep};
+use crate::worker::{reconcile, sweep, upkeep};
 
 /// Rows of one read.
 const PAGE: u32 = 1_000;
-/// Background starts at once.
-const STARTS_MAX: usize = 8;
+/// Releases of one read: each comes with its manifest and its bundles.
+const RELEASES_PAGE: u32 = 100;
 
 pub(crate) async fn run(host: &Host) -> Result<(), Error> {
     host.load_policy().await?;
     host.load_kills().await?;
     host.load_hooks().await?;
     let later = mount_stored(host).await?;
-    host.inner.booted.store(true, Ordering::Release);
     start_later(host, later);
+    host.inner.booted.store(true, Ordering::Release);
     upkeep::start(host);
+    reconcile::start(host);
     sweep::run(host).await
 }
 
+/// A plugin that some tenant has enabled.
+enum Known {
+    /// Its release is loaded.
+    Usable(Arc<Release>),
+    /// It is not allowed, or cannot be loaded; what it says of itself, if that can be read.
+    Unusable(Option<Arc<Manifest>>),
+}
+
+/// What a tenant has at the start.
+#[derive(Default)]
+struct Stored {
+    serving: Vec<Arc<Enabled>>,
+    absent: HashMap<PluginId, Arc<Manifest>>,
+}
+
 /// Mounts all tenants with what can serve at once, in one change; answers what needs a start first.
-async fn mount_stored(host: &Host) -> Result<Vec<(TenantPluginRow, Arc<Release>)>, Error> {
-    let mut tenants: HashMap<TenantId, (bool, Vec<Arc<Enabled>>)> = HashMap::new();
-    let mut after = String::new();
-    loop {
-        let rows = host.inner.db.list_tenants(&after, PAGE).await?;
-        let Some(last) = rows.last() else { break };
-        after = last.tenant_id.to_string();
-        tenants.extend(rows.into_iter().map(|row| (row.tenant_id, (row.suspended, Vec::new()))));
-    }
-    let mut releases = Releases { host, known: HashMap::new() };
+async fn mount_stored(host: &Host) -> Result<Vec<TenantPluginRow>, Error> {
+    let (mut tenants, suspended) = read_tenants(host).await?;
+    let mut views: HashMap<_, _> =
+        suspended.into_iter().map(|tenant| (tenant, Arc::new(TenantView::suspended()))).collect();
+    let releases = load_releases(host).await?;
     let mut later = Vec::new();
     let mut cursor: Option<(TenantId, PluginId)> = None;
     loop {
@@ -48,100 +59,134 @@ async fn mount_stored(host: &Host) -> Result<Vec<(TenantPluginRow, Arc<Release>)
         let Some(last) = rows.last() else { break };
         cursor = Some((last.tenant_id.clone(), last.plugin_id.clone()));
         for row in rows {
-            let Some(release) = releases.get(&row.plugin_id).await else {
-                continue;
-            };
-            let verdict = match host.verdict(&release, &row.tenant_id) {
-                Ok(verdict) => verdict,
-                Err(error) => {
-                    tracing::warn!(plugin.id = %row.plugin_id, tenant.id = %row.tenant_id, code = %error.code(), "a plugin is not allowed in a tenant that has it enabled");
-                    continue;
-                }
-            };
-            let exports = release.component.exports();
-            if exports.contains(&"lifecycle") || exports.contains(&"health") || release.manifest.migrations.is_some() {
-                later.push((row, release));
-            } else if let Some((_, mounted)) = tenants.get_mut(&row.tenant_id) {
-                mounted.push(host.cell(&row, &release, verdict, true));
+            if let (Some(stored), Some(known)) = (tenants.get_mut(&row.tenant_id), releases.get(&row.plugin_id)) {
+                mount_row(host, row, known, stored, &mut later);
             }
         }
     }
+    views.extend(tenants.into_iter().map(|(tenant, stored)| {
+        let view = TenantView::starting(stored.absent).with(stored.serving);
+        (tenant, Arc::new(view))
+    }));
     host.change_snapshot(|snapshot| {
         let mut next = snapshot.clone();
-        next.tenants = tenants
-            .into_iter()
-            .map(|(tenant, (suspended, mounted))| (tenant, Arc::new(TenantView::of(suspended, mounted))))
-            .collect();
+        next.tenants = views;
         (next, ())
     })
     .await;
     Ok(later)
 }
 
-/// Each release is loaded once; one that cannot be loaded is recorded and keeps nothing else from starting.
-struct Releases<'host> {
-    host: &'host Host,
-    known: HashMap<PluginId, Option<Arc<Release>>>,
-}
-
-impl Releases<'_> {
-    async fn get(&mut self, plugin: &PluginId) -> Option<Arc<Release>> {
-        if let Some(known) = self.known.get(plugin) {
-            return known.clone();
+fn mount_row(host: &Host, row: TenantPluginRow, known: &Known, stored: &mut Stored, later: &mut Vec<TenantPluginRow>) {
+    let release = match known {
+        Known::Usable(release) => release,
+        Known::Unusable(manifest) => {
+            stored.absent.extend(manifest.iter().map(|manifest| (row.plugin_id.clone(), Arc::clone(manifest))));
+            return;
         }
-        let release = match self.load(plugin).await {
-            Ok(release) => release,
-            Err(error) => {
-                tracing::error!(plugin.id = %plugin, code = %error.code(), error = &error as &dyn std::error::Error, "a plugin cannot be loaded");
-                self.record(plugin, &error).await;
-                None
+    };
+    match host.verdict(release, &row.tenant_id) {
+        Ok(verdict) if !needs_start(release) => stored.serving.push(host.cell(&row, release, verdict, true)),
+        allowed => {
+            stored.absent.insert(row.plugin_id.clone(), Arc::clone(&release.manifest));
+            match allowed {
+                Ok(_) => later.push(row),
+                Err(error) => {
+                    tracing::warn!(plugin.id = %row.plugin_id, tenant.id = %row.tenant_id, code = %error.code(), "a plugin is not allowed in a tenant that has it enabled");
+                }
             }
-        };
-        self.known.insert(plugin.clone(), release.clone());
-        release
-    }
-
-    async fn load(&self, plugin: &PluginId) -> Result<Option<Arc<Release>>, Error> {
-        let row = self.host.inner.db.get_plugin(plugin).await?;
-        match row.status {
-            PluginStatus::Installed | PluginStatus::Active => Ok(Some(self.host.release(plugin, &row.version).await?)),
-            _ => Ok(None),
-        }
-    }
-
-    async fn record(&self, plugin: &PluginId, error: &Error) {
-        let recorded = async {
-            let mut tx = self.host.inner.db.begin().await?;
-            tx.set_plugin_error(plugin, Some(&format!("{}: {error}", error.code())), crate::clock::now_micros())
-                .await?;
-            tx.commit().await
-        };
-        if let Err(error) = recorded.await {
-            tracing::error!(plugin.id = %plugin, error = &error as &dyn std::error::Error, "failed to record why a plugin cannot be loaded");
         }
     }
 }
 
-fn start_later(host: &Host, later: Vec<(TenantPluginRow, Arc<Release>)>) {
-    let starts = Arc::new(tokio::sync::Semaphore::new(STARTS_MAX));
-    for (row, release) in later {
+fn needs_start(release: &Release) -> bool {
+    let exports = release.component.exports();
+    exports.contains(&"lifecycle") || exports.contains(&"health") || release.manifest.migrations.is_some()
+}
+
+/// The tenants that are served, and those that are suspended. One whose deletion was interrupted is neither.
+async fn read_tenants(host: &Host) -> Result<(HashMap<TenantId, Stored>, Vec<TenantId>), Error> {
+    let (mut active, mut suspended) = (HashMap::new(), Vec::new());
+    let mut after = String::new();
+    loop {
+        let rows = host.inner.db.list_tenants(&after, PAGE).await?;
+        let Some(last) = rows.last() else { return Ok((active, suspended)) };
+        after = last.tenant_id.to_string();
+        for row in rows {
+            match row.status {
+                TenantStatus::Active => {
+                    active.insert(row.tenant_id, Stored::default());
+                }
+                TenantStatus::Suspended => suspended.push(row.tenant_id),
+                TenantStatus::Deleting => {}
+            }
+        }
+    }
+}
+
+/// Each release is loaded once; one that cannot be loaded is recorded and keeps nothing else from starting.
+async fn load_releases(host: &Host) -> Result<HashMap<PluginId, Known>, Error> {
+    let mut known = HashMap::new();
+    let mut after = String::new();
+    loop {
+        let page = host.inner.db.list_enabled_releases(&after, RELEASES_PAGE).await?;
+        let Some(last) = page.last() else { return Ok(known) };
+        after = last.row.plugin_id.to_string();
+        for stored in page {
+            known.insert(stored.row.plugin_id.clone(), load(host, stored).await);
+        }
+    }
+}
+
+async fn load(host: &Host, stored: StoredRelease) -> Known {
+    let (plugin, facts) = (stored.row.plugin_id.clone(), stored.row.facts.clone());
+    match host.release_of(stored).await {
+        Ok(release) => Known::Usable(release),
+        Err(error) => {
+            tracing::error!(plugin.id = %plugin, code = %error.code(), error = &error as &dyn std::error::Error, "a plugin cannot be loaded");
+            record(host, &plugin, &error).await;
+            let manifest = release::facts(&facts).ok().and_then(|facts| facts.manifest().ok());
+            Known::Unusable(manifest.map(Arc::new))
+        }
+    }
+}
+
+async fn record(host: &Host, plugin: &PluginId, error: &Error) {
+    let recorded = async {
+        let mut tx = host.inner.db.begin().await?;
+        tx.set_plugin_error(plugin, Some(&error.recorded()), crate::clock::now_micros()).await?;
+        tx.commit().await
+    };
+    if let Err(error) = recorded.await {
+        tracing::error!(plugin.id = %plugin, error = &error as &dyn std::error::Error, "failed to record why a plugin cannot be loaded");
+    }
+}
+
+/// Starts what needs one, as many at once as the machine has processors: more would only make each of them late.
+fn start_later(host: &Host, later: Vec<TenantPluginRow>) {
+    let at_once = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let starts = Arc::new(tokio::sync::Semaphore::new(at_once));
+    host.inner.starting.store(later.len(), Ordering::Release);
+    for row in later {
         let (host, starts) = (host.clone(), Arc::clone(&starts));
         host.clone().inner.tasks.spawn(async move {
+            let _counted = Starting(&host);
             let Ok(_permit) = starts.acquire_owned().await else { return };
             if host.inner.stopping.is_cancelled() {
                 return;
             }
-            if let Err(error) = start_in_turn(&host, &row.tenant_id, &row.plugin_id).await {
+            if let Err(error) = host.start_in_turn(&row.tenant_id, &row.plugin_id).await {
                 tracing::warn!(plugin.id = %row.plugin_id, tenant.id = %row.tenant_id, code = %error.code(), "a plugin did not start");
             }
-            drop(release);
         });
     }
 }
 
-/// Starts what is stored by now: an admin may have changed it since the host opened.
-async fn start_in_turn(host: &Host, tenant: &TenantId, plugin: &PluginId) -> Result<(), Error> {
-    let _turn = host.inner.acts.both(tenant, plugin).await?;
-    let row = host.tenant_plugin_row(tenant, plugin).await?;
-    host.restart(&row).await
+/// A start that has not ended, however it ends.
+struct Starting<'a>(&'a Host);
+
+impl Drop for Starting<'_> {
+    fn drop(&mut self) {
+        self.0.inner.starting.fetch_sub(1, Ordering::AcqRel);
+    }
 }

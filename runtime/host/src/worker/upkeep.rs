@@ -1,15 +1,15 @@
-//! Periodic upkeep: what time has made expire. Keys that nobody sees any more are removed from the plugins' storage;
-//! plugins whose signature, rule or policy has expired are stopped. It touches nothing that a plugin could read.
+//! Periodic upkeep: keys that nobody sees any more are removed from the plugins' storage, measured values are put together.
+//! It touches nothing that a plugin could read.
 
 use std::time::{Duration, Instant};
 
-use bulkhead_database::tenant::PluginStore;
+use bulkhead_database::tenant::{PluginStore, StorageError};
 
 use crate::clock;
 use crate::host::Host;
 
-/// Time between two looks at what the policy still allows.
-const JUDGE_PERIOD: Duration = Duration::from_secs(60);
+/// Time between two rounds in which measured values that nobody has fetched are put together.
+const METRICS_PERIOD: Duration = Duration::from_secs(5);
 /// Time between two rounds through the storage.
 const SWEEP_PERIOD: Duration = Duration::from_secs(60 * 60);
 /// Time that one plugin's batch may take.
@@ -19,14 +19,7 @@ const BATCHES_MAX: u32 = 100;
 
 /// Runs until the host stops.
 pub(crate) fn start(host: &Host) {
-    let (judge, sweep) = (host.clone(), host.clone());
-    host.inner.tasks.spawn(async move {
-        while waited(&judge, JUDGE_PERIOD).await {
-            if let Err(error) = judge.stop_what_is_refused().await {
-                tracing::error!(error = &error as &dyn std::error::Error, "failed to judge the serving plugins again");
-            }
-        }
-    });
+    let (sweep, metrics) = (host.clone(), host.clone());
     host.inner.tasks.spawn(async move {
         while waited(&sweep, SWEEP_PERIOD).await {
             for store in stores(&sweep) {
@@ -34,6 +27,13 @@ pub(crate) fn start(host: &Host) {
                     return;
                 }
                 remove_expired(&store).await;
+            }
+        }
+    });
+    host.inner.tasks.spawn(async move {
+        while waited(&metrics, METRICS_PERIOD).await {
+            if let Some(handle) = &metrics.inner.prometheus {
+                handle.run_upkeep();
             }
         }
     });
@@ -51,12 +51,18 @@ fn stores(host: &Host) -> Vec<PluginStore> {
 }
 
 async fn remove_expired(store: &PluginStore) {
+    in_batches("expired keys", || store.kv_sweep(clock::now_ms(), Instant::now() + BATCH)).await;
+    in_batches("uploads that nobody ended", || store.blob_sweep(clock::now_ms(), Instant::now() + BATCH)).await;
+}
+
+/// Removes `what` until nothing is left; the rest waits for the next round.
+async fn in_batches<F: Future<Output = Result<u32, StorageError>>>(what: &str, remove: impl Fn() -> F) {
     for _ in 0..BATCHES_MAX {
-        match store.kv_sweep(clock::now_ms(), Instant::now() + BATCH).await {
+        match remove().await {
             Ok(0) => return,
             Ok(_) => {}
             Err(error) => {
-                tracing::warn!(%error, "expired keys were not removed");
+                tracing::warn!(%error, "{what} were not removed");
                 return;
             }
         }

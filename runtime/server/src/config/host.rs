@@ -21,10 +21,11 @@ impl Config {
             },
             database: DatabaseConfig { pool_max: self.database.pool_max, ..DatabaseConfig::new(&self.database.url) },
             data_dir: self.server.data_dir.clone(),
+            storage_login_key: self.database.login_key_file.as_deref().map(key).transpose()?,
             instances_max: self.engine.instances_max,
             memory_bytes_max_total: self.engine.memory_bytes_max_total,
             cache_dir: self.engine.cache_dir.clone(),
-            cache_key: cache_key(&self.engine.cache_key_file)?,
+            cache_key: key(&self.engine.cache_key_file)?,
             compile_worker: self.engine.compile_worker.clone(),
             compile_jobs_max: self.engine.compile_jobs_max,
             idle_ms: self.engine.idle_ms,
@@ -38,12 +39,13 @@ impl Config {
             policy_threshold: self.policy.threshold,
             plugins_disabled: self.plugins_disabled,
             plugins_by_default: self.plugins.by_default.clone(),
+            tenants_labelled_max: self.telemetry.tenants_labelled_max,
         })
     }
 }
 
 /// 32 bytes as they are, or as 64 hex digits.
-fn cache_key(path: &Path) -> Result<[u8; 32], Error> {
+fn key(path: &Path) -> Result<[u8; 32], Error> {
     let bytes = read(path)?;
     if let Ok(key) = <[u8; 32]>::try_from(bytes.as_slice()) {
         return Ok(key);
@@ -73,12 +75,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cache_key_is_32_bytes_raw_or_in_hex() {
+    fn a_key_is_32_bytes_raw_or_in_hex() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("k");
         let read = |bytes: &[u8]| {
             std::fs::write(&path, bytes).unwrap();
-            cache_key(&path).ok()
+            key(&path).ok()
         };
 
         assert_eq!(read(&[7; 32]), Some([7; 32]));

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::routing::get;
 use bulkhead_host::view;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::endpoint::{Endpoint, Who};
 use super::extract::{Admin, PageQuery, Query};
@@ -14,9 +14,15 @@ use super::wire::{self, List, Time};
 use crate::app::App;
 
 pub(super) const ENDPOINTS: &[Endpoint] = &[
-    Endpoint::new("get", "/api/v1/audit", Who::Security, "List what was done, in order", || get(list))
-        .query(&["limit", "cursor"])
-        .answers::<List<AuditBody>>(200),
+    Endpoint::new(
+        "get",
+        "/api/v1/audit",
+        Who::Security,
+        "List what was done, in order; with `order=desc` the newest first",
+        || get(list),
+    )
+    .query(&["limit", "cursor", "order"])
+    .answers::<List<AuditBody>>(200),
     Endpoint::new(
         "get",
         "/api/v1/audit/verify",
@@ -74,12 +80,35 @@ struct ProofBody {
     head: String,
 }
 
+/// `?limit&cursor&order`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AuditQuery {
+    limit: Option<u32>,
+    cursor: Option<String>,
+    #[serde(default)]
+    order: Order,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Order {
+    #[default]
+    Asc,
+    Desc,
+}
+
 async fn list(
     State(app): State<App>,
     Admin(actor): Admin,
-    Query(query): Query<PageQuery>,
+    Query(AuditQuery { limit, cursor, order }): Query<AuditQuery>,
 ) -> Result<Json<List<AuditBody>>, Problem> {
-    Ok(List::page(app.host.list_audit(&actor, &query.page()?).await?, AuditBody::of))
+    let page = PageQuery { limit, cursor }.page()?;
+    let entries = match order {
+        Order::Asc => app.host.list_audit(&actor, &page).await?,
+        Order::Desc => app.host.list_audit_newest(&actor, &page).await?,
+    };
+    Ok(List::page(entries, AuditBody::of))
 }
 
 async fn verify(State(app): State<App>, Admin(actor): Admin) -> Result<Json<ProofBody>, Problem> {

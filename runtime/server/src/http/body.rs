@@ -1,27 +1,31 @@
 //! Reads bodies: never more bytes than allowed, never longer than allowed, and JSON only where it says that it is JSON.
 //! It knows no shape of a body.
 
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use axum::BoxError;
 use axum::extract::{FromRequest, Request};
 use bulkhead_host::Error;
 use bulkhead_model::{Code, Issue};
 use bytes::Bytes;
 use http::HeaderMap;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use http_body_util::BodyExt as _;
-use hyper::body::Body as _;
+use hyper::body::{Body, Frame, SizeHint};
 use serde::de::DeserializeOwned;
+use tokio::sync::oneshot;
 
 use super::problem::Problem;
 use crate::app::App;
 
 /// Largest JSON body of the administration API in bytes; a hook's value and arguments fit.
 pub(super) const JSON_BYTES_MAX: u64 = 3 << 20;
-/// Bytes beyond a limit that are read and dropped, so that the refusal reaches whoever is still sending.
-const DISCARDED_BYTES_MAX: usize = 4 << 20;
-/// Time for which the rest of a refused body is read.
-pub(super) const DISCARD_TIME: Duration = Duration::from_millis(500);
+/// Bytes of a body that nobody wants that are read and dropped: the largest upload is among them.
+const DISCARDED_BYTES_MAX: usize = 48 << 20;
+/// Time for which a body that nobody wants is read.
+const DISCARD_TIME: Duration = Duration::from_millis(500);
 /// Time for a JSON body to arrive.
 const JSON_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -49,50 +53,132 @@ impl Unread {
 /// The whole body. One that announces too many bytes is refused before any is read.
 pub(super) async fn read<B>(headers: &HeaderMap, body: B, bytes_max: u64, deadline: Duration) -> Result<Vec<u8>, Unread>
 where
-    B: hyper::body::Body<Data = Bytes>,
+    B: Body<Data = Bytes>,
 {
     if body.is_end_stream() {
         return Ok(Vec::new());
     }
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|bytes| bytes > bytes_max) {
-        discard(body).await;
         return Err(Unread::TooLarge);
     }
     let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
     tokio::time::timeout(deadline, collect(body, bytes_max)).await.map_err(|_| Unread::Late)?
 }
 
-/// Reads and drops what a refused request still sends, within bounds: a connection that is closed with bytes unread may
-/// lose the refusal on its way.
-pub(super) async fn discard<B: hyper::body::Body<Data = Bytes>>(body: B) {
-    if body.is_end_stream() {
-        return;
+async fn collect<B: Body<Data = Bytes>>(body: B, bytes_max: usize) -> Result<Vec<u8>, Unread> {
+    let mut body = std::pin::pin!(body);
+    let mut collected = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| Unread::Broken)?.into_data() else { continue };
+        if collected.len().saturating_add(data.len()) > bytes_max {
+            return Err(Unread::TooLarge);
+        }
+        collected.extend_from_slice(&data);
     }
-    let rest = collect(body, 0);
-    // Whoever still sends after that has had its chance to hear.
-    if tokio::time::timeout(DISCARD_TIME, rest).await.is_err() {
-        tracing::debug!("a refused body did not end in time");
+    Ok(collected)
+}
+
+/// A body on its way in. What of it nobody wanted is discarded before the answer goes out: a connection that is closed
+/// with bytes unread may lose the answer on its way.
+pub(super) struct Arriving<B> {
+    body: B,
+    /// Whether the client sends it: not while it waits to be asked.
+    is_sent: bool,
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Arriving<B> {
+    pub(super) fn new(headers: &HeaderMap, body: B) -> Self {
+        Self { is_sent: body.is_end_stream() || !headers.contains_key(EXPECT), body }
+    }
+
+    /// Reads and drops what still comes, within bounds. Whoever sends on after that has had its chance to hear.
+    pub(super) async fn discard(mut self) {
+        if !self.is_sent || self.is_end_stream() {
+            return;
+        }
+        let rest = async {
+            let mut bytes = 0_usize;
+            while let Some(Ok(frame)) = self.frame().await
+                && bytes <= DISCARDED_BYTES_MAX
+            {
+                bytes = bytes.saturating_add(frame.data_ref().map_or(0, Bytes::len));
+            }
+        };
+        if tokio::time::timeout(DISCARD_TIME, rest).await.is_err() {
+            tracing::debug!("a body that nobody wanted did not end in time");
+        }
+    }
+
+    /// The body for somebody who may keep it, and where it comes back to as soon as it is dropped.
+    pub(super) fn lend(self) -> (Lent<B>, oneshot::Receiver<Self>) {
+        let (owner, returned) = oneshot::channel();
+        (Lent(Some((self, owner))), returned)
     }
 }
 
-async fn collect<B: hyper::body::Body<Data = Bytes>>(body: B, bytes_max: usize) -> Result<Vec<u8>, Unread> {
-    let mut body = std::pin::pin!(body);
-    let mut collected = Vec::new();
-    // A connection that is closed with bytes unread may lose the answer on its way: a bounded rest is read and dropped.
-    let mut discarded = 0_usize;
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| Unread::Broken)?.into_data() else { continue };
-        if discarded == 0 && collected.len().saturating_add(data.len()) <= bytes_max {
-            collected.extend_from_slice(&data);
-            continue;
-        }
-        discarded = discarded.saturating_add(data.len());
-        if discarded > DISCARDED_BYTES_MAX {
-            break;
+impl<B: Body + Unpin> Body for Arriving<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        self.is_sent = true;
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A body that goes back to its owner when it is dropped. With the owner its connection is gone: a body that ends after
+/// that has ended early, unless it was whole before. An act must not be taken for one without its arguments.
+pub(super) struct Lent<B>(Option<(Arriving<B>, oneshot::Sender<Arriving<B>>)>);
+
+impl<B: Body + Unpin> Body for Lent<B>
+where
+    B::Error: Into<BoxError>,
+{
+    type Data = B::Data;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
+        let Some((body, owner)) = &mut self.0 else {
+            return Poll::Ready(None);
+        };
+        let was_whole = body.is_end_stream();
+        Poll::Ready(match ready!(Pin::new(body).poll_frame(context)) {
+            None if !was_whole && owner.is_closed() => Some(Err("the connection ended before the body".into())),
+            frame => frame.map(|frame| frame.map_err(Into::into)),
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.as_ref().is_none_or(|(body, _)| body.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.as_ref().map(|(body, _)| body.size_hint()).unwrap_or_default()
+    }
+}
+
+impl<B> Drop for Lent<B> {
+    fn drop(&mut self) {
+        if let Some((body, owner)) = self.0.take() {
+            // An owner that is gone has no client any more.
+            drop(owner.send(body));
         }
     }
-    if discarded > 0 { Err(Unread::TooLarge) } else { Ok(collected) }
 }
 
 /// A JSON body, parsed. None at all is read as `{}`: acts without arguments need no body.
@@ -172,6 +258,7 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
 mod tests {
     use axum::body::Body;
     use futures_util::stream;
+    use http::HeaderValue;
     use serde::Deserialize;
 
     use super::*;
@@ -193,7 +280,7 @@ mod tests {
     async fn a_body_that_announces_too_much_is_refused_unread() {
         let unread = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
 
-        let headers = HeaderMap::from_iter([(CONTENT_LENGTH, http::HeaderValue::from_static("5"))]);
+        let headers = HeaderMap::from_iter([(CONTENT_LENGTH, HeaderValue::from_static("5"))]);
         assert_eq!(read(&headers, unread, 4, SOON).await, Err(Unread::TooLarge));
     }
 
@@ -204,6 +291,68 @@ mod tests {
         assert_eq!(read(&HeaderMap::new(), never, 4, Duration::from_millis(10)).await, Err(Unread::Late));
         let broken = Body::from_stream(stream::iter([Err::<Bytes, _>(std::io::Error::other("gone"))]));
         assert_eq!(read(&HeaderMap::new(), broken, 4, SOON).await, Err(Unread::Broken));
+    }
+
+    /// A body of so many pieces, and how many of them are left to read.
+    fn pieces(count: usize) -> (Body, impl Fn() -> usize) {
+        let left = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(count));
+        let counted = std::sync::Arc::clone(&left);
+        let stream = stream::iter(std::iter::repeat_n(Bytes::from_static(&[0; 1 << 10]), count).map(move |piece| {
+            counted.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+            Ok::<_, std::io::Error>(piece)
+        }));
+        (Body::from_stream(stream), move || left.load(std::sync::atomic::Ordering::Relaxed))
+    }
+
+    #[tokio::test]
+    async fn what_nobody_wanted_of_a_body_is_read_within_bounds() {
+        let (short, left) = pieces(10);
+        Arriving::new(&HeaderMap::new(), short).discard().await;
+        assert_eq!(left(), 0);
+
+        let (endless, left) = pieces(1 << 20);
+        Arriving::new(&HeaderMap::new(), endless).discard().await;
+        assert!(left() > 0);
+    }
+
+    #[tokio::test]
+    async fn a_body_is_asked_for_only_if_it_was_begun() {
+        let waits = HeaderMap::from_iter([(EXPECT, HeaderValue::from_static("100-continue"))]);
+
+        let (unasked, left) = pieces(10);
+        Arriving::new(&waits, unasked).discard().await;
+        assert_eq!(left(), 10);
+
+        let (begun, left) = pieces(10);
+        let mut begun = Arriving::new(&waits, begun);
+        begun.frame().await.unwrap().unwrap();
+        begun.discard().await;
+        assert_eq!(left(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_was_lent_comes_back_when_it_is_dropped() {
+        let (body, left) = pieces(10);
+        let (mut lent, returned) = Arriving::new(&HeaderMap::new(), body).lend();
+
+        lent.frame().await.unwrap().unwrap();
+        drop(lent);
+
+        assert_eq!(left(), 9);
+        returned.await.unwrap().discard().await;
+        assert_eq!(left(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_body_whose_connection_is_gone_is_whole_or_broken() {
+        let (unknown, _) = pieces(0);
+        let (lent, connection) = Arriving::new(&HeaderMap::new(), unknown).lend();
+        drop(connection);
+        assert_eq!(read(&HeaderMap::new(), lent, 1, SOON).await, Err(Unread::Broken));
+
+        let (lent, connection) = Arriving::new(&HeaderMap::new(), Body::from("{}")).lend();
+        drop(connection);
+        assert_eq!(read(&HeaderMap::new(), lent, 2, SOON).await, Ok(b"{}".to_vec()));
     }
 
     #[derive(Debug, Deserialize)]

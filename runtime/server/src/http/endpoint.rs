@@ -7,7 +7,9 @@ use bulkhead_model::Code;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::problem::Problem;
-use super::{audit, health, hooks, kill, operations, plugins, policy, problems, schemas, tenant_plugins, tenants};
+use super::{
+    audit, health, hooks, kill, migrations, operations, plugins, policy, problems, schemas, tenant_plugins, tenants,
+};
 use crate::app::App;
 
 /// Who may.
@@ -79,6 +81,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Endpoint> {
         problems::ENDPOINTS,
         plugins::ENDPOINTS,
         operations::ENDPOINTS,
+        migrations::ENDPOINTS,
         kill::ENDPOINTS,
         tenants::ENDPOINTS,
         policy::ENDPOINTS,

@@ -24,7 +24,7 @@ pub(super) const TENANT_ID: &str = "x-tenant-id";
 /// Longest language tag in bytes that is passed on.
 const LOCALE_BYTES_MAX: usize = 35;
 
-/// Who administers. Each request counts against the subject's rate.
+/// Who administers. Each request counts against the administrator's rate.
 pub(super) struct Admin(pub(super) Arc<Actor>);
 
 impl FromRequestParts<App> for Admin {
@@ -32,7 +32,7 @@ impl FromRequestParts<App> for Admin {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let actor = authenticate(&app.host, &parts.headers)?;
-        app.rates.take(&actor.subject, Instant::now()).map_err(|wait| {
+        app.rates.take(&actor, Instant::now()).map_err(|wait| {
             Problem::retry_after(
                 Code::RateLimited,
                 "this subject sends too many requests to the administration API",
@@ -64,7 +64,8 @@ pub(super) fn caller(host: &Host, headers: &HeaderMap, query: Option<&str>, trac
     Ok(Caller { tenant, actor, trace, locale: locale(headers) })
 }
 
-fn tenant_in(query: &str) -> Option<&str> {
+/// The tenant that a query names.
+pub(super) fn tenant_in(query: &str) -> Option<&str> {
     query.split('&').find_map(|pair| pair.strip_prefix("tenant="))
 }
 
@@ -154,8 +155,8 @@ pub(super) struct TenantQuery {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PageQuery {
-    limit: Option<u32>,
-    cursor: Option<String>,
+    pub(super) limit: Option<u32>,
+    pub(super) cursor: Option<String>,
 }
 
 impl PageQuery {

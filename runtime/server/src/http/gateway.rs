@@ -9,8 +9,9 @@ use bulkhead_host::{AdmittedRoute, Caller, Error, Host, Located, RouteHead, Rout
 use bulkhead_model::manifest::Method;
 use bulkhead_model::{Code, TraceId};
 use bytes::Bytes;
+use http::StatusCode;
 use http::header::CONTENT_TYPE;
-use http::{Request, StatusCode};
+use http::request::Parts;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -33,25 +34,19 @@ pub(super) struct ReadyBody {
 }
 
 /// Answers a request to a plugin.
-pub(super) async fn call<B>(app: &App, trace: TraceId, request: Request<B>) -> Result<Response, Problem>
+pub(super) async fn call<B>(app: &App, trace: TraceId, head: &Parts, body: B) -> Result<Response, Problem>
 where
     B: hyper::body::Body<Data = Bytes>,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let (parts, body) = request.into_parts();
-    let admitted = match enter(app, trace, &parts) {
-        Ok(Entered::Route(admitted)) => admitted,
-        Ok(Entered::Page(page, caller)) => {
-            let (plugin, _) = target(parts.uri.path());
-            return page.answer(&app.host, &caller, plugin, parts.method.as_str()).await;
-        }
-        Err(problem) => {
-            body::discard(body).await;
-            return Err(problem);
+    let admitted = match enter(app, trace, head)? {
+        Entered::Route(admitted) => admitted,
+        Entered::Page(page, caller) => {
+            let (plugin, _) = target(head.uri.path());
+            return page.answer(&app.host, &caller, plugin).await;
         }
     };
     let deadline = Duration::from_millis(u64::from(admitted.body_deadline_ms()));
-    let body = match body::read(&parts.headers, body, admitted.body_bytes_max(), deadline).await {
+    let body = match body::read(&head.headers, body, admitted.body_bytes_max(), deadline).await {
         Ok(body) => body,
         Err(body::Unread::TooLarge) => return Err(admitted.body_too_large().into()),
         Err(unread) => return Err(unread.problem(admitted.body_bytes_max())),
@@ -66,20 +61,38 @@ enum Entered {
 }
 
 /// Everything that is decided before the body.
-fn enter(app: &App, trace: TraceId, parts: &http::request::Parts) -> Result<Entered, Problem> {
-    let query = parts.uri.query();
-    let caller = extract::caller(&app.host, &parts.headers, query, trace)?;
-    let (plugin, path) = target(parts.uri.path());
+fn enter(app: &App, trace: TraceId, head: &Parts) -> Result<Entered, Problem> {
+    let query = head.uri.query();
+    let caller = extract::caller(&app.host, &head.headers, query, trace)?;
+    let (plugin, path) = target(head.uri.path());
     if let Some(page) = Page::at(path) {
-        return Ok(Entered::Page(page, caller));
+        return match head.method {
+            http::Method::GET | http::Method::HEAD => Ok(Entered::Page(page, caller)),
+            _ => Err(not_a_method_of_pages(&app.host, &caller, plugin)),
+        };
     }
-    let head = RouteHead {
-        method: parts.method.as_str().to_owned(),
+    let route = RouteHead {
+        method: head.method.as_str().to_owned(),
         path: path.to_owned(),
         query: query.map(str::to_owned),
-        headers: guest_headers::to_guest(&parts.headers, &caller),
+        headers: guest_headers::to_guest(&head.headers, &caller),
     };
-    admit(&app.host, &caller, plugin, head).map(Entered::Route)
+    admit(&app.host, &caller, plugin, route).map(Entered::Route)
+}
+
+/// 405, unless something comes before it in the order of answers.
+fn not_a_method_of_pages(host: &Host, caller: &Caller, plugin: &str) -> Problem {
+    let located = host.admit_route(caller, plugin, nowhere()).err().unwrap_or(Error::RouteNotFound.into());
+    let error = match located.error {
+        Error::RouteNotFound => Error::MethodNotAllowed(vec![Method::Get, Method::Head]),
+        earlier => earlier,
+    };
+    Located { error, ..located }.into()
+}
+
+/// A head that leads to no route: no template has this path. It finds what comes before the route in the order of answers.
+fn nowhere() -> RouteHead {
+    RouteHead { method: String::new(), path: "//".to_owned(), query: None, headers: Vec::new() }
 }
 
 /// Plugin and path below it, as sent: nothing is decoded.
@@ -94,10 +107,8 @@ fn target(path: &str) -> (&str, &str) {
 /// `HEAD` is answered by a route of its own or by that of `GET`; the connection leaves the body out.
 fn admit(host: &Host, caller: &Caller, plugin: &str, head: RouteHead) -> Result<AdmittedRoute, Problem> {
     if !is_straight(&head.path) {
-        // What a plugin would resolve differently than a proxy before it can be no route. It is looked for under a name
-        // that no template can have, so that what comes before the route in the order of answers still does.
-        let nowhere = RouteHead { path: "//".to_owned(), ..head };
-        return Ok(host.admit_route(caller, plugin, nowhere)?);
+        // What a plugin would resolve differently than a proxy before it can be no route.
+        return Ok(host.admit_route(caller, plugin, nowhere())?);
     }
     if head.method != Method::Head.as_str() {
         return Ok(host.admit_route(caller, plugin, head)?);
@@ -165,10 +176,7 @@ impl Page {
         }
     }
 
-    async fn answer(self, host: &Host, caller: &Caller, plugin: &str, method: &str) -> Result<Response, Problem> {
-        if !matches!(method, "GET" | "HEAD") {
-            return Err(Error::MethodNotAllowed(vec![Method::Get, Method::Head]).into());
-        }
+    async fn answer(self, host: &Host, caller: &Caller, plugin: &str) -> Result<Response, Problem> {
         Ok(match self {
             Self::Health => {
                 let health = host.plugin_health(caller, plugin).await?;

@@ -99,7 +99,11 @@ fn parameters(endpoint: &Endpoint) -> Vec<Value> {
     let in_path =
         names(endpoint.path).map(|name| json!({ "name": name, "in": "path", "required": true, "schema": text }));
     let in_query = endpoint.query.iter().map(|name| {
-        let schema = if *name == "limit" { json!({ "type": "integer", "minimum": 1 }) } else { text.clone() };
+        let schema = match *name {
+            "limit" => json!({ "type": "integer", "minimum": 1 }),
+            "order" => json!({ "type": "string", "enum": ["asc", "desc"], "default": "asc" }),
+            _ => text.clone(),
+        };
         json!({ "name": name, "in": "query", "schema": schema })
     });
     in_path.chain(in_query).collect()

@@ -11,7 +11,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bulkhead_host::view::{self, OperationStatus};
-use bulkhead_model::{Actor, Code};
+use bulkhead_model::{Actor, Code, TenantId};
 use futures_util::stream::{self, Stream};
 use http::StatusCode;
 use http::header::LOCATION;
@@ -20,9 +20,9 @@ use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::endpoint::{Endpoint, Who};
-use super::extract::Admin;
+use super::extract::{Admin, PageQuery, Query};
 use super::problem::Problem;
-use super::wire::Time;
+use super::wire::{self, List, Time};
 use crate::app::App;
 
 /// Time between two looks at an operation that is followed.
@@ -41,7 +41,39 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         || get(events),
     )
     .answers::<OperationBody>(200),
+    Endpoint::new(
+        "get",
+        "/api/v1/operations/{id}/results",
+        Who::SuperAdmin,
+        "Show how long work over many tenants went in each",
+        || get(results),
+    )
+    .query(&["limit", "cursor"])
+    .answers::<List<ResultBody>>(200),
 ];
+
+/// How long work went in a tenant.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "OperationResult")]
+struct ResultBody {
+    tenant_id: TenantId,
+    /// `done` or `failed`.
+    outcome: String,
+    /// What was done, or the code and detail of the failure.
+    detail: wire::Json,
+    at: Time,
+}
+
+impl ResultBody {
+    fn of(result: view::OperationResult) -> Self {
+        Self {
+            tenant_id: result.tenant_id,
+            outcome: result.outcome,
+            detail: wire::Json::of(result.detail),
+            at: Time::of(result.at),
+        }
+    }
+}
 
 /// Long work.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -123,6 +155,16 @@ async fn show(
     Path(id): Path<String>,
 ) -> Result<Json<OperationBody>, Problem> {
     Ok(Json(OperationBody::of(app.host.get_operation(&actor, &id).await?)))
+}
+
+async fn results(
+    State(app): State<App>,
+    Admin(actor): Admin,
+    Path(id): Path<String>,
+    Query(page): Query<PageQuery>,
+) -> Result<Json<List<ResultBody>>, Problem> {
+    let page = app.host.list_operation_results(&actor, &id, &page.page()?).await?;
+    Ok(List::page(page, ResultBody::of))
 }
 
 async fn events(

@@ -270,14 +270,6 @@ impl Upload {
         let request = request.with_limited_body();
         let mut form =
             Multipart::from_request(request, &()).await.map_err(|error| Problem::invalid("", error.body_text()))?;
-        let collected = Self::collect(&mut form).await;
-        if collected.is_err() {
-            discard_parts(&mut form).await;
-        }
-        collected
-    }
-
-    async fn collect(form: &mut Multipart) -> Result<Self, Problem> {
         let (mut artifact, mut bundles) = (None, Vec::new());
         while let Some(part) = form.next_field().await.map_err(|_| malformed())? {
             match part.name() {
@@ -296,14 +288,6 @@ impl Upload {
         }
         let artifact = artifact.ok_or_else(|| Problem::invalid("/artifact", "the part `artifact` is missing"))?;
         Ok(Self { artifact, bundles })
-    }
-}
-
-/// Reads and drops the rest of a refused form, so that the refusal reaches whoever is still sending. The form is bounded.
-async fn discard_parts(form: &mut Multipart) {
-    let rest = async { while let Ok(Some(_)) = form.next_field().await {} };
-    if tokio::time::timeout(body::DISCARD_TIME, rest).await.is_err() {
-        tracing::debug!("a refused form did not end in time");
     }
 }
 

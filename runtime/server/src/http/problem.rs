@@ -13,6 +13,8 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::place::Place;
+
 /// Retry time in milliseconds where nothing better is known.
 const RETRY_AFTER_MS: u64 = 1_000;
 
@@ -23,6 +25,7 @@ pub(crate) struct Problem(Arc<Failure>);
 #[derive(Debug)]
 struct Failure {
     code: Code,
+    status: StatusCode,
     detail: String,
     issues: Vec<Issue>,
     plugin: Option<PluginId>,
@@ -75,6 +78,7 @@ impl Problem {
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
         Self::of(Failure {
             code,
+            status: status(code.kind()),
             detail: detail.into(),
             issues: Vec::new(),
             plugin: None,
@@ -104,6 +108,15 @@ impl Problem {
         Self(Arc::new(failure))
     }
 
+    /// With the plugin and the tenant of the request, where the failure names none itself.
+    pub(super) fn at(mut self, place: Place) -> Self {
+        if let Some(failure) = Arc::get_mut(&mut self.0) {
+            failure.plugin = failure.plugin.take().or(place.plugin);
+            failure.tenant = failure.tenant.take().or(place.tenant);
+        }
+        self
+    }
+
     /// Its code.
     #[cfg(test)]
     pub(crate) fn code(&self) -> Code {
@@ -112,7 +125,7 @@ impl Problem {
 
     /// Its status.
     pub(crate) fn status(&self) -> StatusCode {
-        status(self.0.code.kind())
+        self.0.status
     }
 
     /// The response. `allow` are the methods of the path, where the router found them.
@@ -210,6 +223,14 @@ pub(crate) const fn status(kind: Kind) -> StatusCode {
     }
 }
 
+/// Whether a component trapped or broke a limit when it was tried. Nobody called it: what is wrong is the artifact, and
+/// trying again does not help.
+fn failed_its_trial(error: &Error) -> bool {
+    let Error::Engine(error) = error else { return false };
+    let code = error.code();
+    code == Code::PluginFailed || matches!(code.kind(), Kind::Exhausted | Kind::Deadline)
+}
+
 impl From<Located> for Problem {
     fn from(Located { error, plugin, tenant }: Located) -> Self {
         let allow = match &error {
@@ -220,6 +241,7 @@ impl From<Located> for Problem {
         };
         Self::of(Failure {
             code: error.code(),
+            status: if failed_its_trial(&error) { status(Kind::Invalid) } else { status(error.code().kind()) },
             detail: error.detail(),
             issues: error.issues(),
             plugin,

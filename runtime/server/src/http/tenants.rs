@@ -49,15 +49,14 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
 #[schemars(rename = "Tenant")]
 struct TenantBody {
     id: TenantId,
-    /// `active` or `suspended`.
+    /// `active`, `suspended` or `deleting`.
     status: &'static str,
     created_at: Time,
 }
 
 impl TenantBody {
     fn of(tenant: view::Tenant) -> Self {
-        let status = if tenant.suspended { "suspended" } else { "active" };
-        Self { id: tenant.id, status, created_at: Time::of(tenant.created_at) }
+        Self { id: tenant.id, status: tenant.status, created_at: Time::of(tenant.created_at) }
     }
 }
 

@@ -9,7 +9,7 @@ use bulkhead_model::TenantId;
 use http::StatusCode;
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 /// Media type of metrics.
@@ -25,7 +25,19 @@ impl Serialize for Time {
     }
 }
 
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map(Self).map_err(|_| serde::de::Error::custom("wanted a time such as 2026-11-21T00:00:00Z"))
+    }
+}
+
 impl Time {
+    /// Microseconds after 1970.
+    pub(super) fn micros(&self) -> i64 {
+        self.0.as_microsecond()
+    }
+
     /// The time so many microseconds after 1970.
     pub(super) fn of(micros: i64) -> Self {
         Self(Timestamp::from_microsecond(micros).unwrap_or(Timestamp::UNIX_EPOCH))

@@ -92,6 +92,29 @@ async fn what_is_not_there_and_methods_that_are_not_are_told_apart() {
     assert!(allowed.contains("GET") && allowed.contains("POST") && !allowed.contains("PUT"), "{allowed}");
 }
 
+#[tokio::test]
+async fn a_problem_names_the_plugin_and_the_tenant_of_its_request() {
+    let server = TestServer::start().await;
+    let admin = server.token(Role::SuperAdmin, None);
+    let globex = server.token(Role::TenantAdmin, Some("globex"));
+    let check = async |request: &str, token: &str, plugin: Option<&str>, tenant: Option<&str>| {
+        let (method, path) = request.split_once(' ').unwrap();
+        let problem = server.ask(method, path, token, "", "").await.json();
+        assert_eq!((problem["plugin"].as_str(), problem["tenant"].as_str()), (plugin, tenant), "{request}: {problem}");
+    };
+
+    let plugin = Some("acme.none");
+    check("GET /api/v1/plugins/acme.none", &admin, plugin, None).await;
+    check("GET /api/v1/plugins/acme.none", "", plugin, None).await;
+    check("POST /api/v1/plugins/acme.none/kill?tenant=globex", &admin, plugin, Some("globex")).await;
+    check("PUT /api/v1/plugins/acme.none/install", &admin, plugin, None).await;
+    check("DELETE /api/v1/tenants/nobody", &admin, None, Some("nobody")).await;
+    check("GET /api/v1/tenant/plugins/acme.none/config", &globex, plugin, Some("globex")).await;
+    check("GET /api/v1/tenant/plugins/acme.none/config?tenant=initech", &admin, plugin, Some("initech")).await;
+    check("POST /api/v1/tenant/plugins/acme.none/enable", &admin, plugin, None).await;
+    check("GET /api/v1/nothing", &admin, None, None).await;
+}
+
 async fn declare(server: &TestServer, token: &str, name: &str, json: &str) -> Answer {
     let path = format!("/api/v1/hooks/{name}");
     server.ask("PUT", &path, token, "Content-Type: application/json\r\n", json).await
@@ -161,6 +184,40 @@ async fn every_act_is_in_the_audit_log_and_the_chain_holds() {
 }
 
 #[tokio::test]
+async fn the_audit_log_is_read_from_either_end() {
+    let server = TestServer::start().await;
+    let (admin, security) = (server.token(Role::SuperAdmin, None), server.token(Role::Security, None));
+    for tenant in ["a", "b", "c", "d"] {
+        server.post("/api/v1/tenants", &admin, &format!(r#"{{"id": "{tenant}"}}"#)).await;
+    }
+    let sequences = async |order: &str| {
+        let (mut sequences, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = server.get(&format!("/api/v1/audit?limit=2{order}{cursor}"), &security).await.json();
+            let items = page["items"].as_array().unwrap().clone();
+            sequences.extend(items.iter().map(|entry| entry["sequence"].as_u64().unwrap()));
+            match page["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return sequences,
+            }
+        }
+    };
+
+    let forward = sequences("").await;
+    let mut backward = sequences("&order=desc").await;
+
+    assert!(forward.len() >= 4 && forward.is_sorted(), "{forward:?}");
+    assert_eq!(sequences("&order=asc").await, forward);
+    backward.reverse();
+    assert_eq!(backward, forward);
+    for wrong in ["order=newest", "order=", "order=desc&cursor=x"] {
+        let refused = server.get(&format!("/api/v1/audit?{wrong}"), &security).await;
+        assert_eq!(refused.problem(), problem(422, "invalid-input"), "{wrong}");
+    }
+    assert_eq!(server.get("/api/v1/audit?order=desc", &admin).await.problem(), problem(403, "role-required"));
+}
+
+#[tokio::test]
 async fn the_first_policy_denies_all_and_a_forged_one_is_refused() {
     let server = TestServer::start().await;
     let security = server.token(Role::Security, None);
@@ -187,6 +244,9 @@ async fn an_administrator_beyond_the_rate_waits_and_others_do_not() {
 
     assert_eq!(refused.problem(), problem(429, "rate-limited"));
     assert!(refused.header("retry-after").unwrap().parse::<u32>().unwrap() <= 3);
+    // One of a tenant who bears the same name.
+    let other = server.token(Role::TenantAdmin, Some("globex"));
+    assert_eq!(server.get("/api/v1/plugins", &other).await.problem(), problem(403, "role-required"));
     assert_eq!(server.get("/health", "").await.status, 200);
 }
 

@@ -93,7 +93,7 @@ impl TestServer {
     }
 }
 
-fn token(issuer_key: &Path, role: Role, tenant: Option<&str>) -> String {
+pub(crate) fn token(issuer_key: &Path, role: Role, tenant: Option<&str>) -> String {
     let key = std::fs::read_to_string(issuer_key).unwrap();
     let tenant = tenant.map(|tenant| tenant.parse().unwrap());
     auth::issue(&key, &Claims::new("anna", tenant, &[role], Vec::new(), 0, EXPIRES_S)).unwrap()

@@ -103,10 +103,12 @@ async fn the_trace_of_the_caller_is_answered_and_a_broken_one_replaced() {
 }
 
 #[tokio::test]
-async fn every_answer_forbids_sniffing() {
+async fn every_answer_of_the_host_forbids_sniffing_and_storing() {
     let server = TestServer::start().await;
 
-    for path in ["/health", "/api/v1/plugins", "/api/plugins/a.b/c", "/nothing"] {
-        assert_eq!(server.get(path, "").await.header("x-content-type-options"), Some("nosniff"), "{path}");
+    for path in ["/health", "/api/v1/plugins", "/api/plugins/a.b/c", "/nothing", "/openapi.json"] {
+        let answer = server.get(path, "").await;
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}");
+        assert_eq!(answer.header("cache-control"), Some("no-store"), "{path}");
     }
 }

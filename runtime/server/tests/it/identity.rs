@@ -150,6 +150,11 @@ async fn a_plugin_that_is_not_there_is_404_after_401_whatever_is_asked_of_it() {
             "{method}"
         );
     }
+    for page in ["health", "ready", "openapi.json", "metrics"] {
+        let path = format!("/api/plugins/acme.none/{page}");
+        assert_eq!(server.post(&path, &member, "{}").await.problem(), problem(404, "not-found"), "{path}");
+        assert_eq!(server.post(&path, "", "{}").await.problem(), problem(401, "unauthenticated"), "{path}");
+    }
     let nowhere = server.token(Role::Member, Some("nobody"));
     assert_eq!(server.get("/api/plugins/acme.none/x", &nowhere).await.problem(), problem(404, "not-found"));
     assert_eq!(

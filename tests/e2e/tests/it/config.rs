@@ -64,7 +64,9 @@ async fn every_problem_is_told_at_once_and_nothing_changes() {
           "pointer": ""
         }
       ],
+      "plugin": "acme.notes",
       "status": 422,
+      "tenant": "acme",
       "title": "The configuration does not satisfy its schema",
       "type": "/problems/invalid-configuration"
     }

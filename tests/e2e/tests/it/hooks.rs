@@ -339,3 +339,30 @@ async fn a_plugin_without_the_hook_is_left_alone() {
 
     assert_eq!(answer.json(), json!({ "value": "x", "failures": [] }));
 }
+
+#[tokio::test]
+async fn a_hook_that_fails_closed_does_so_while_a_plugin_of_its_chain_does_not_serve() {
+    let host = TestHost::new().tenant("acme").tenant("globex").with(HELLO).await;
+    let app = host.app("acme");
+    app.declare("demo.greeting", &json!({ "kind": "filter", "on_failure": "closed" })).await.expect(200);
+    app.apply("demo.greeting", &json!("ada")).await.expect(200);
+
+    // Without its table the plugin is not healthy, and a plugin that is not healthy does not serve.
+    let consent = json!({ "interfaces": [] });
+    host.tenant_admin("acme").post_json("/api/v1/tenant/plugins/acme.hello/consent", &consent).await;
+    let closed = app.apply("demo.greeting", &json!("ada")).await;
+    let elsewhere = host.app("globex").apply("demo.greeting", &json!("ada")).await;
+    let host = host.restart().await;
+    let after_restart = host.app("acme").apply("demo.greeting", &json!("ada")).await;
+    host.app("acme").declare("demo.greeting", &json!({ "kind": "filter", "on_failure": "open" })).await.expect(200);
+    let open = host.app("acme").apply("demo.greeting", &json!("ada")).await.expect(200).json();
+    host.tenant_admin("acme").disable_here("acme.hello").await.expect(200);
+    let disabled = host.app("acme").apply("demo.greeting", &json!("ada")).await.expect(200).json();
+
+    assert_eq!(closed.outcome(), (403, "hook-closed".to_owned()));
+    assert_eq!(after_restart.outcome(), (403, "hook-closed".to_owned()));
+    elsewhere.expect(200);
+    assert_eq!(open["value"], "ada");
+    assert_eq!(open["failures"][0]["code"], "plugin-unavailable");
+    assert_eq!(disabled, json!({ "value": "ada", "failures": [] }));
+}

@@ -84,7 +84,7 @@ async fn a_stop_reaches_a_loop_that_runs() {
 }
 
 /// Whether an instance is busy, as the operator's metrics say.
-async fn is_running(host: &TestHost) -> bool {
+pub(crate) async fn is_running(host: &TestHost) -> bool {
     let metrics =
         bulkhead_testkit::Client::new(&format!("http://{}", host.metrics_address()), None).get("/metrics").await.text();
     metrics
@@ -158,4 +158,28 @@ async fn a_stop_is_for_platform_admins_and_for_plugins_that_exist() {
     let long_reason =
         host.admin().post_json("/api/v1/plugins/hostile.echo/kill", &json!({ "reason": "x".repeat(2_000) })).await;
     assert_eq!(long_reason.outcome(), (422, "invalid-input".to_owned()));
+}
+
+#[tokio::test]
+async fn a_stop_needs_no_database_that_takes_writes() {
+    let host = TestHost::on_postgres().tenant("acme").with(hostile("echo")).await;
+    let app = host.app("acme");
+    app.declare_filter("demo.value").await.expect(200);
+    app.apply("demo.value", &json!("value")).await.expect(200);
+
+    host.database_takes_writes(false);
+    let unrecorded = host.admin().kill("hostile.echo").await;
+    let stopped = app.apply("demo.value", &json!("value")).await.expect(200).json();
+    host.database_takes_writes(true);
+    host.admin().kill("hostile.echo").await.expect(200);
+    let host = host.restart().await;
+    let still_stopped = host.app("acme").apply("demo.value", &json!("value")).await.expect(200).json();
+
+    assert!(
+        (500..600).contains(&unrecorded.status),
+        "the operator learns that it is not on record: {}",
+        unrecorded.text()
+    );
+    assert_eq!(stopped["failures"][0]["code"], "plugin-killed");
+    assert_eq!(still_stopped["failures"][0]["code"], "plugin-killed");
 }

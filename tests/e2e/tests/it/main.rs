@@ -2,17 +2,20 @@
 //! database engines. One file for each path of the API or each promise; nothing here looks inside.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test ends where it cannot go on")]
 
+mod attachments;
 mod audit;
 mod bad_input;
 mod cli;
 mod config;
 mod crash;
+mod disk;
 mod engines;
 mod flips;
 mod hooks;
 mod hostile;
 mod isolation;
 mod kill;
+mod migrations;
 mod operations;
 mod plugin_pages;
 mod plugins;

@@ -2,7 +2,7 @@
 
 use bulkhead_testkit::TestHost;
 use bulkhead_testkit::guests::{HELLO, hostile};
-use bulkhead_testkit::keys::{ALICE, MALLORY};
+use bulkhead_testkit::keys::{ALICE, BOB, MALLORY};
 use bulkhead_testkit::policies::{STANDARD, signed, signed_by};
 use insta::assert_json_snapshot;
 use serde_json::{Value, json};
@@ -177,4 +177,73 @@ async fn the_policy_is_for_security_alone() {
         assert_eq!(client.get("/api/v1/policy").await.outcome(), (403, "role-required".to_owned()));
         assert_eq!(client.get("/api/v1/policy/explain?plugin=acme.crm").await.status, 403);
     }
+}
+
+#[tokio::test]
+async fn a_rule_that_no_longer_names_a_tenant_stops_the_plugin_there_and_nowhere_else() {
+    let host = TestHost::new().tenant("acme").tenant("globex").with(HELLO).await;
+    let greet = async |tenant: &str| host.user(tenant, &[GREET]).get_route("acme.hello", "/hello").await.status;
+
+    host.install_policy(&STANDARD.replace("tenants = [\"*\"]", "tenants = [\"globex\"]")).await;
+    let without_acme = (greet("acme").await, greet("globex").await);
+    let shown = host.tenant_admin("acme").get("/api/v1/tenant/plugins").await.expect(200).json();
+    host.install_policy(STANDARD).await;
+
+    assert_eq!(without_acme, (404, 200));
+    assert_eq!(shown["items"][0]["status"], "failed");
+    assert!(shown["items"][0]["last_error"].as_str().unwrap().contains("tenant"), "{shown}");
+    assert_eq!((greet("acme").await, greet("globex").await), (200, 200));
+}
+
+#[tokio::test]
+async fn every_refusal_by_policy_is_on_record() {
+    let host = TestHost::new().tenant("acme").with(HELLO).await;
+    host.tenant_admin("acme").disable_here("acme.hello").await.expect(200);
+    host.admin().publish(&hostile("echo").signed_by(MALLORY)).await.expect(403);
+    host.install_policy(&STANDARD.replace("tenants = [\"*\"]", "tenants = [\"globex\"]")).await;
+    host.tenant_admin("acme").enable_here("acme.hello").await.expect(403);
+
+    let audit = host.security().get("/api/v1/audit?limit=200").await.expect(200).json();
+
+    let refusals: Vec<(Value, Value)> = audit["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|entry| entry["action"] == "plugin.refuse")
+        .map(|entry| (entry["plugin"].clone(), entry["tenant"].clone()))
+        .collect();
+    assert_eq!(refusals, [(Value::Null, Value::Null), (json!("acme.hello"), json!("acme"))], "{audit}");
+}
+
+#[tokio::test]
+async fn a_signature_that_comes_later_counts_for_a_release_that_runs() {
+    let host = TestHost::new().tenant("acme").with(HELLO).await;
+    let author = "signers = [{ role = \"author\", of = [\"alice\"], threshold = 1 }";
+    let reviewed = STANDARD
+        .replace(author, &format!("{author}, {{ role = \"reviewer\", of = [\"bob\"], threshold = 1 }}"))
+        .replace("[[allow]]", "[[principal]]\nname = \"bob\"\nkeys = [\"bob\"]\n[[allow]]");
+
+    host.admin().publish(&HELLO.signed_by(ALICE).reviewed_by(BOB)).await.expect(200);
+    host.install_policy(&reviewed).await;
+
+    assert_eq!(greet(&host).await, 200);
+    let audit = host.security().get("/api/v1/audit?limit=200").await.expect(200).json();
+    let added = audit["items"].as_array().unwrap().iter().find(|entry| entry["action"] == "release.sign");
+    assert_eq!(added.unwrap()["plugin"], "acme.hello");
+}
+
+#[tokio::test]
+async fn a_host_whose_root_keys_were_changed_starts_and_allows_nothing_until_it_has_a_policy_of_theirs() {
+    let host = TestHost::new().tenant("acme").with(HELLO).await;
+    let other_root = host.data_dir().join("other-root.pem");
+    std::fs::write(&other_root, MALLORY.public_pem()).unwrap();
+    let host = host.restart_with(|config| config.policy.root_keys = vec![other_root]).await;
+
+    let refused = greet(&host).await;
+    let envelope = signed_by(&MALLORY.signing(), 9, STANDARD);
+    host.security().put_policy(&envelope).await.expect(200);
+
+    assert_eq!(refused, 404);
+    host.user("acme", &[]).ready("acme.hello").await;
+    assert_eq!(greet(&host).await, 200);
 }

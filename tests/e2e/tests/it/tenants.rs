@@ -1,9 +1,15 @@
 //! `/api/v1/tenants`: create, suspend, resume, delete; and what each does to the tenant's plugins.
 
-use bulkhead_testkit::TestHost;
-use bulkhead_testkit::guests::HELLO;
+use std::time::{Duration, Instant};
+
+use bulkhead_database::{Act, DatabaseConfig, Db, TenantStatus};
+use bulkhead_testkit::guests::{HELLO, ROUTES};
+use bulkhead_testkit::keys::ALICE;
+use bulkhead_testkit::{TestHost, eventually};
 use insta::assert_json_snapshot;
 use serde_json::json;
+
+use crate::kill::is_running;
 
 const GREET: &str = "acme.hello.hello.greet";
 
@@ -70,12 +76,70 @@ async fn a_suspended_tenant_is_served_by_nothing_and_loses_nothing() {
     let suspended = host.admin().post("/api/v1/tenants/acme/suspend").await.expect(200).json();
     let refused = visit("acme").await;
     let other = visit("globex").await;
+    let enabled = host.tenant_admin("acme").enable_here("acme.hello").await;
+    let host = host.restart().await;
+    let visit = async |tenant: &str| host.user(tenant, &[GREET]).get_route("acme.hello", "/visits").await;
+    let after_restart = visit("acme").await;
     host.admin().post("/api/v1/tenants/acme/resume").await.expect(200);
 
     assert_eq!(suspended["status"], "suspended");
     assert_eq!(refused.outcome(), (404, "not-found".to_owned()));
+    assert_eq!(after_restart.outcome(), (404, "not-found".to_owned()));
+    assert_eq!(enabled.outcome(), (409, "conflict".to_owned()));
     other.expect(200);
     assert_eq!(visit("acme").await.expect(200).json()["total"], 2);
+}
+
+#[tokio::test]
+async fn a_suspension_ends_a_loop_that_runs() {
+    let endless = ROUTES.source().edit(|manifest| {
+        manifest.limits.fuel_per_call = Some(10_000_000_000);
+        manifest.limits.deadline_ms = Some(5_000);
+    });
+    let host = TestHost::new().tenant("acme").with_release(endless.signed_by(ALICE)).await;
+    let user = host.user("acme", &[]);
+    let began = Instant::now();
+    let call = tokio::spawn(async move { user.get_route("test.routes", "/loop").await });
+    eventually("the call in the metrics", || async { is_running(&host).await.then_some(()) }).await;
+
+    host.admin().post("/api/v1/tenants/acme/suspend").await.expect(200);
+
+    assert_eq!(call.await.unwrap().status, 403);
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_new_tenant_has_what_every_new_tenant_gets() {
+    let by_default = vec!["acme.hello".parse().unwrap(), "acme.absent".parse().unwrap()];
+    let host = TestHost::new().configured(|config| config.plugins.by_default = by_default).await;
+    host.admin().install_release(&HELLO.signed_by(ALICE)).await;
+
+    host.admin().create_tenant("acme").await.expect(201);
+
+    host.user("acme", &[GREET]).get_route("acme.hello", "/visits").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_deletion_that_was_interrupted_goes_on_by_itself() {
+    let host = TestHost::new().tenant("acme").with(HELLO).await;
+    host.user("acme", &[GREET]).get_route("acme.hello", "/visits").await.expect(200);
+    let tables = Db::open(&DatabaseConfig::new(host.config().database.url.clone())).await.unwrap();
+    let mut tx = tables.begin().await.unwrap();
+    let act = Act { actor: "root".to_owned(), ..Act::system(1) };
+    tx.set_tenant_status(&"acme".parse().unwrap(), TenantStatus::Deleting, &act).await.unwrap();
+    tx.commit().await.unwrap();
+    tables.close().await;
+
+    let host = host.restart().await;
+    eventually("the tenant to be gone", || async {
+        (host.admin().get("/api/v1/tenants/acme").await.status == 404).then_some(())
+    })
+    .await;
+    host.admin().create_tenant("acme").await.expect(201);
+    host.tenant_admin("acme").enable_here("acme.hello").await.expect(200);
+
+    let visits = host.user("acme", &[GREET]).get_route("acme.hello", "/visits").await.expect(200).json();
+    assert_eq!(visits["total"], 1);
 }
 
 #[tokio::test]

@@ -175,7 +175,7 @@ tenants = ["*"]
 reason = "the demo"
 
 [allow.ceiling]
-interfaces = ["bulkhead:plugin/sql", "bulkhead:plugin/kv"]
+interfaces = ["bulkhead:plugin/sql", "bulkhead:plugin/kv", "bulkhead:plugin/blob"]
 "#,
         author.verifying_key().to_policy_text()
     );

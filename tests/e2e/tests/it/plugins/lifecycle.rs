@@ -100,6 +100,7 @@ async fn a_refused_step_is_a_problem_about_the_plugin() {
     {
       "code": "refused-transition",
       "detail": "a plugin that is registered cannot enable; legal from here: install",
+      "plugin": "hostile.echo",
       "status": 409,
       "title": "The state does not allow this step",
       "type": "/problems/refused-transition"
@@ -189,14 +190,40 @@ async fn a_plugin_that_others_need_is_uninstalled_by_force_alone() {
     assert_json_snapshot!(held.problem(), @r#"
     {
       "code": "conflict",
-      "detail": "these plugins need `hostile.echo`: acme.needs; uninstall them first, or force",
+      "detail": "these plugins need `hostile.echo`: acme.needs; uninstall them first, or force, which disables them",
+      "plugin": "hostile.echo",
       "status": 409,
       "title": "The request conflicts with what is there",
       "type": "/problems/conflict"
     }
     "#);
+    host.tenant_admin("acme").enable_here("acme.needs").await.expect(200);
     admin.uninstall(ECHO, "?force=true").await.expect(200);
+
     assert_eq!(admin.status_of(ECHO).await, "uninstalled");
+    let dependant = admin.plugin("acme.needs").await.json();
+    assert_eq!(dependant["status"], "disabled");
+    assert_eq!(dependant["last_error"], "it needs `hostile.echo`, which was uninstalled");
+}
+
+#[tokio::test]
+async fn plugins_that_need_each_other_are_told_so() {
+    let host = registered().await;
+    let admin = host.admin();
+    for (id, needs) in [("acme.one", "acme.two"), ("acme.two", "acme.three"), ("acme.three", "acme.one")] {
+        let release = guests::hostile("panic").source().id(id).edit(|manifest| {
+            manifest.dependencies.insert(needs.parse().unwrap(), "^0.1".parse().unwrap());
+        });
+        admin.publish(&release.signed_by(ALICE)).await.expect(201);
+    }
+
+    let operation = admin.install("acme.one").await.expect(200).json();
+
+    assert_eq!(operation["error"]["code"], "dependency-unmet");
+    assert_eq!(
+        operation["error"]["detail"],
+        "needs `acme.two` ^0.1, found registered 0.1.0; they need each other: acme.one needs acme.two needs acme.three needs acme.one"
+    );
 }
 
 #[tokio::test]

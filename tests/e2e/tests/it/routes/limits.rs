@@ -114,3 +114,21 @@ async fn a_failed_call_is_found_by_its_trace_id() {
     let of_all = host.admin().get("/api/v1/plugins/test.routes/errors").await.json();
     assert_eq!(of_all["items"].as_array().unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn a_route_has_the_rate_that_its_manifest_names() {
+    let narrow = ROUTES.source().edit(|manifest| {
+        for route in manifest.routes.iter_mut().filter(|route| route.path == "/echo/{one}") {
+            route.rate_per_minute = Some(5);
+        }
+    });
+    let host = TestHost::new().tenant("acme").tenant("globex").with_release(narrow.signed_by(ALICE)).await;
+    let ask = async |tenant: &str, path: &str| host.user(tenant, &[]).get_route("test.routes", path).await;
+
+    ask("acme", "/echo/a").await.expect(200);
+    let beyond = ask("acme", "/echo/b").await;
+
+    assert_eq!(beyond.outcome(), (429, "rate-limited".to_owned()));
+    ask("acme", "/echo/special").await.expect(200);
+    ask("globex", "/echo/a").await.expect(200);
+}

@@ -1,0 +1,1 @@
+-- Plugins' data is in files of its own, with their ledgers: nothing to keep here.

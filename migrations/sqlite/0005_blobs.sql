@@ -1,0 +1,1 @@
+-- Plugins' blobs are in the files of their data: nothing to keep here.

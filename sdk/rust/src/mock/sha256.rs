@@ -1,0 +1,141 @@
+//! SHA-256, so that the mock tells the digest of a blob as the host does and a plugin's tests compile no hash crate.
+//! It is slow and for tests alone.
+
+/// The first 32 bits of the fractional parts of the square roots of the first 8 primes.
+const START: [u32; 8] =
+    [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
+
+/// The first 32 bits of the fractional parts of the cube roots of the first 64 primes.
+const ROUNDS: [u32; 64] = [
+    0x428a_2f98,
+    0x7137_4491,
+    0xb5c0_fbcf,
+    0xe9b5_dba5,
+    0x3956_c25b,
+    0x59f1_11f1,
+    0x923f_82a4,
+    0xab1c_5ed5,
+    0xd807_aa98,
+    0x1283_5b01,
+    0x2431_85be,
+    0x550c_7dc3,
+    0x72be_5d74,
+    0x80de_b1fe,
+    0x9bdc_06a7,
+    0xc19b_f174,
+    0xe49b_69c1,
+    0xefbe_4786,
+    0x0fc1_9dc6,
+    0x240c_a1cc,
+    0x2de9_2c6f,
+    0x4a74_84aa,
+    0x5cb0_a9dc,
+    0x76f9_88da,
+    0x983e_5152,
+    0xa831_c66d,
+    0xb003_27c8,
+    0xbf59_7fc7,
+    0xc6e0_0bf3,
+    0xd5a7_9147,
+    0x06ca_6351,
+    0x1429_2967,
+    0x27b7_0a85,
+    0x2e1b_2138,
+    0x4d2c_6dfc,
+    0x5338_0d13,
+    0x650a_7354,
+    0x766a_0abb,
+    0x81c2_c92e,
+    0x9272_2c85,
+    0xa2bf_e8a1,
+    0xa81a_664b,
+    0xc24b_8b70,
+    0xc76c_51a3,
+    0xd192_e819,
+    0xd699_0624,
+    0xf40e_3585,
+    0x106a_a070,
+    0x19a4_c116,
+    0x1e37_6c08,
+    0x2748_774c,
+    0x34b0_bcb5,
+    0x391c_0cb3,
+    0x4ed8_aa4a,
+    0x5b9c_ca4f,
+    0x682e_6ff3,
+    0x748f_82ee,
+    0x78a5_636f,
+    0x84c8_7814,
+    0x8cc7_0208,
+    0x90be_fffa,
+    0xa450_6ceb,
+    0xbef9_a3f7,
+    0xc671_78f2,
+];
+
+/// The digest of `bytes`.
+pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut padded = bytes.to_vec();
+    padded.push(0x80);
+    padded.resize(padded.len().next_multiple_of(64), 0);
+    if padded.len() < bytes.len() + 9 {
+        padded.resize(padded.len() + 64, 0);
+    }
+    let length = padded.len() - 8;
+    let bits = u64::try_from(bytes.len()).unwrap_or(u64::MAX).wrapping_mul(8);
+    padded.splice(length.., bits.to_be_bytes());
+
+    let (blocks, _) = padded.as_chunks::<64>();
+    let state = blocks.iter().fold(START, compress);
+    let mut digest = [0; 32];
+    digest.iter_mut().zip(state.iter().flat_map(|word| word.to_be_bytes())).for_each(|(to, from)| *to = from);
+    digest
+}
+
+fn compress(state: [u32; 8], block: &[u8; 64]) -> [u32; 8] {
+    let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = state;
+    for (word, round) in schedule(block).into_iter().zip(ROUNDS) {
+        let choice = (e & f) ^ (!e & g);
+        let majority = (a & b) ^ (a & c) ^ (b & c);
+        let high = e.rotate_right(6) ^ e.rotate_right(11) ^ e.rotate_right(25);
+        let low = a.rotate_right(2) ^ a.rotate_right(13) ^ a.rotate_right(22);
+        let first = h.wrapping_add(high).wrapping_add(choice).wrapping_add(round).wrapping_add(word);
+        (h, g, f, e) = (g, f, e, d.wrapping_add(first));
+        (d, c, b, a) = (c, b, a, first.wrapping_add(low).wrapping_add(majority));
+    }
+    let mut next = state;
+    next.iter_mut().zip([a, b, c, d, e, f, g, h]).for_each(|(word, added)| *word = word.wrapping_add(added));
+    next
+}
+
+fn schedule(block: &[u8; 64]) -> Vec<u32> {
+    let (words, _) = block.as_chunks::<4>();
+    let mut words: Vec<u32> = words.iter().map(|word| u32::from_be_bytes(*word)).collect();
+    while let Some([w0, w1, _, _, _, _, _, _, _, w9, _, _, _, _, w14, _]) = words.last_chunk::<16>() {
+        if words.len() == ROUNDS.len() {
+            break;
+        }
+        let low = w1.rotate_right(7) ^ w1.rotate_right(18) ^ (w1 >> 3);
+        let high = w14.rotate_right(17) ^ w14.rotate_right(19) ^ (w14 >> 10);
+        words.push(w0.wrapping_add(low).wrapping_add(*w9).wrapping_add(high));
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_digests_are_those_of_the_standard() {
+        let check = |bytes: &[u8], wanted: &str| {
+            let digest: String = sha256(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(digest, wanted);
+        };
+        check(b"", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+        check(b"abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        let two_blocks = b"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq";
+        check(two_blocks, "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
+        check(&vec![b'a'; 1_000_000], "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+    }
+}
