@@ -162,6 +162,8 @@ verbs! { Store {
     fn blob_sweep(before_us: i64, deadline: Instant) -> Result<u32, StorageError>;
     /// Applies the migrations that have not run.
     fn migrate(migrations: Vec<PluginMigration>, admission: Arc<Admission>, run: Run, now: i64) -> Result<Vec<Applied>, MigrationError>;
+    /// Undoes the migration that ran last by its down file.
+    fn revert(down: PluginMigration, admission: Arc<Admission>, now: i64) -> Result<(), MigrationError>;
     /// The migration that failed last, if it has not run since.
     fn failed_migration(deadline: Instant) -> Result<Option<FailedMigration>, StorageError>;
     /// The migrations that ran, in order.

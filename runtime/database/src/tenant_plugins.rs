@@ -232,6 +232,28 @@ impl Tx {
         Ok(readable("list_enabled", rows, row))
     }
 
+    /// The versions that tenants run of a plugin that they have enabled, each with up to ten of those tenants by id.
+    pub async fn list_running_versions(&mut self, plugin: &PluginId) -> Result<Vec<(Version, Vec<TenantId>)>, Error> {
+        const LIST_RUNNING_VERSIONS: &str = "SELECT current_version, tenant_id FROM (SELECT current_version, tenant_id, \
+             row_number() OVER (PARTITION BY current_version ORDER BY tenant_id) AS place FROM tenant_plugins \
+             WHERE plugin_id = $1 AND enabled AND current_version IS NOT NULL) AS running \
+             WHERE place <= 10 ORDER BY current_version, tenant_id";
+        let rows: Vec<(String, String)> = on_engine!(self, |conn| {
+            sqlx::query_as(LIST_RUNNING_VERSIONS).bind(plugin.as_str()).fetch_all(conn).await
+        })
+        .map_err(Error::query("list_running_versions"))?;
+        let mut versions: Vec<(Version, Vec<TenantId>)> = Vec::new();
+        for (version, tenant) in rows {
+            let version = parsed("current_version", &version)?;
+            let tenant = parsed("tenant_id", &tenant)?;
+            match versions.last_mut() {
+                Some((last, tenants)) if *last == version => tenants.push(tenant),
+                Some(_) | None => versions.push((version, vec![tenant])),
+            }
+        }
+        Ok(versions)
+    }
+
     /// Number of tenants that have a plugin enabled.
     pub async fn count_enabled_tenants(&mut self, plugin: &PluginId) -> Result<u64, Error> {
         const COUNT_ENABLED_TENANTS: &str = "SELECT count(*) FROM tenant_plugins WHERE plugin_id = $1 AND enabled";
@@ -310,6 +332,8 @@ single_reads! {
     list_tenants_with_record(plugin: &PluginId) -> Vec<TenantId>;
     /// Everything that is enabled, by tenant and plugin, behind `after`.
     list_enabled(after: Option<(&TenantId, &PluginId)>, limit: u32) -> Vec<TenantPluginRow>;
+    /// The versions that tenants run of a plugin that they have enabled, each with up to ten of those tenants by id.
+    list_running_versions(plugin: &PluginId) -> Vec<(Version, Vec<TenantId>)>;
     /// Number of tenants that have a plugin enabled.
     count_enabled_tenants(plugin: &PluginId) -> u64;
     /// Past configurations, newest first.

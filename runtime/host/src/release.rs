@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bulkhead_database::StoredRelease;
-use bulkhead_database::tenant::PluginMigration;
+use bulkhead_database::tenant::{Phase, PluginMigration};
 use bulkhead_engine::{Admitted, Component};
 use bulkhead_model::{Digest, HookName, Manifest, PluginId, TenantId, Version};
 use bulkhead_trust::{Artifact, Facts, Refusal, State, StructuralLimits, Verdict};
@@ -42,6 +42,38 @@ impl Release {
             Ok::<_, Error>(host.inner.storage.migrations(files)?)
         };
         self.migrations.get_or_try_init(|| read).await.map(Vec::as_slice)
+    }
+}
+
+impl Host {
+    /// Why the release's migrations that remove old shape must wait: tenants run a version that does not carry them and
+    /// needs that shape. `None` where nothing waits.
+    pub(crate) async fn contract_waits(&self, release: &Release) -> Result<Option<String>, Error> {
+        let contracts: Vec<_> =
+            release.migrations(self).await?.iter().filter(|migration| migration.phase == Phase::Contract).collect();
+        if contracts.is_empty() {
+            return Ok(None);
+        }
+        for (version, tenants) in self.inner.db.list_running_versions(&release.plugin).await? {
+            if version == release.version {
+                continue;
+            }
+            let digest = self.inner.db.get_plugin_version(&release.plugin, &version).await?.digest;
+            let (_, artifact) = self.artifact(&digest).await?;
+            let files = artifact.migrations.iter().map(|(name, file)| (name, file.bytes.as_slice()));
+            let carried = self.inner.storage.migrations(files)?;
+            let is_carried = |wanted: &PluginMigration| carried.iter().any(|one| one.checksum == wanted.checksum);
+            if let Some(needed) = contracts.iter().find(|contract| !is_carried(contract)) {
+                let names: Vec<_> = tenants.iter().map(ToString::to_string).collect();
+                return Ok(Some(format!(
+                    "`{:04}_{}` removes what version {version} needs, which runs in {}",
+                    needed.number,
+                    needed.name,
+                    names.join(", ")
+                )));
+            }
+        }
+        Ok(None)
     }
 }
 

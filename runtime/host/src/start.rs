@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bulkhead_database::TenantPluginRow;
-use bulkhead_database::tenant::{Applied, Run};
+use bulkhead_database::tenant::{Applied, MigrationError, Phase, PluginMigration, Run};
 use bulkhead_engine::{CallError, Cell, CellConfig, Configuration, Rates};
 use bulkhead_model::limits::{FUEL_PER_MINUTE, RATE_BURST, RATE_PER_MINUTE};
 use bulkhead_model::{Coded, Grants, Interface, Limits, Manifest, PluginId, TenantId};
@@ -30,12 +30,24 @@ const HEALTH_TRIES: u32 = 3;
 /// Time between two of them.
 const HEALTH_PAUSE: Duration = Duration::from_millis(250);
 
+/// What a run of migrations did in a tenant.
+#[derive(Default)]
+pub(crate) struct Migrated {
+    /// Those that ran.
+    pub(crate) applied: Vec<Applied>,
+    /// Why others did not.
+    pub(crate) held: Option<String>,
+}
+
 impl Host {
     /// Makes the plugin ready to serve: storage migrated, `init`, `ready`, health. It does not serve yet: see
     /// [`Host::mount`].
     pub(crate) async fn start(&self, row: &TenantPluginRow, release: &Arc<Release>) -> Result<Arc<Enabled>, Error> {
         let verdict = self.verdict(release, &row.tenant_id)?;
-        self.migrate_storage(&row.tenant_id, release, &verdict, Run::Apply).await?;
+        let migrated = self.migrate_storage(&row.tenant_id, release, &verdict, Run::Apply).await?;
+        if let Some(held) = migrated.held {
+            tracing::info!(plugin.id = %row.plugin_id, tenant.id = %row.tenant_id, reason = held, "a migration waits");
+        }
         if self.inner.kills.load().hit(&row.plugin_id, &row.tenant_id, verdict.core) {
             return Ok(self.cell(row, release, verdict, false));
         }
@@ -105,21 +117,33 @@ impl Host {
         enabled
     }
 
-    /// Runs the release's migrations in a tenant, forward, each once; answers those that ran.
+    /// Runs the release's migrations in a tenant, forward, each once; answers those that ran. Those that remove what a version
+    /// that still runs somewhere needs are held back, with the reason: see [`Host::contract_waits`].
     pub(crate) async fn migrate_storage(
         &self,
         tenant: &TenantId,
         release: &Release,
         verdict: &Verdict,
         run: Run,
-    ) -> Result<Vec<Applied>, Error> {
+    ) -> Result<Migrated, Error> {
         if release.manifest.migrations.is_none() {
-            return Ok(Vec::new());
+            return Ok(Migrated::default());
         }
         let limits = Limits::effective(&release.manifest.limits, &verdict.limits_ceiling);
-        let migrations = release.migrations(self).await?.to_vec();
         let store = self.inner.storage.store(tenant, &release.plugin, limits.storage_bytes);
-        Ok(store.migrate(migrations, run, clock::now_micros()).await?)
+        let mut migrations = release.migrations(self).await?.to_vec();
+        let mut held = self.contract_waits(release).await?;
+        if held.is_some() {
+            let applied = store.applied_migrations().await.map_err(MigrationError::Storage)?;
+            let last = applied.last().map_or(0, |applied| applied.number);
+            let is_held = |one: &PluginMigration| one.phase == Phase::Contract && one.number > last;
+            match migrations.iter().position(is_held) {
+                Some(place) => migrations.truncate(place),
+                None => held = None,
+            }
+        }
+        let applied = store.migrate(migrations, run, clock::now_micros()).await?;
+        Ok(Migrated { applied, held })
     }
 
     /// Puts a started plugin into the snapshot; the one that it replaces drains.

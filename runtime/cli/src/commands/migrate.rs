@@ -33,6 +33,24 @@ pub(crate) enum Migrate {
     /// Run the migrations that have not run
     #[command(after_help = RUN_EXAMPLES)]
     Run(Run),
+    /// Undo migrations in one tenant by their down files, for a catastrophe: it deletes what they made
+    Down(Down),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Down {
+    /// Plugin, for example `acme.crm`
+    #[arg(long, value_name = "ID")]
+    plugin: PluginId,
+    /// The tenant
+    #[arg(long, value_name = "TENANT")]
+    tenant: TenantId,
+    /// Undo the migrations behind this number; 0 undoes all
+    #[arg(long, value_name = "NUMBER")]
+    to: u32,
+    /// Yes, delete what they made; the plugin is disabled in the tenant
+    #[arg(long)]
+    force: bool,
 }
 
 #[derive(Debug, Args)]
@@ -75,6 +93,7 @@ impl Migrate {
         match self {
             Self::Status(status) => status.run(context, &client).await,
             Self::Run(run) => run.run(context, &client).await,
+            Self::Down(down) => down.run(context, &client).await,
         }
     }
 }
@@ -99,6 +118,24 @@ impl Status {
             _ => view::table(["tenant", "applied", "pending", "failed", "why"], rows),
         };
         context.output.result(&body, &text);
+        Ok(())
+    }
+}
+
+impl Down {
+    async fn run(&self, context: &Context, client: &Client) -> Result<(), Error> {
+        let body = json!({
+            "plugin": self.plugin.as_str(),
+            "tenant": self.tenant.as_str(),
+            "to": self.to,
+            "force": self.force,
+        });
+        let answer = client.post("/api/v1/migrations/down", &[], &body).await?.body;
+        let text = format!(
+            "{} is disabled in `{}`, its migrations behind {:04} are undone",
+            self.plugin, self.tenant, self.to
+        );
+        context.output.result(&answer, &text);
         Ok(())
     }
 }

@@ -257,6 +257,22 @@ impl PluginStore {
         self.store.migrate(migrations, Arc::clone(&self.admission), run, now).await
     }
 
+    /// Undoes the migrations behind number `to`, the last one first, each by its down file in a transaction of its own.
+    /// Answers the numbers. Without a down file for each of them nothing is undone.
+    pub async fn revert(&self, downs: Vec<PluginMigration>, to: u32, now: i64) -> Result<Vec<u32>, MigrationError> {
+        let applied = self.applied_migrations().await.map_err(MigrationError::Storage)?;
+        let behind: Vec<u32> = applied.iter().rev().map(|ran| ran.number).filter(|number| *number > to).collect();
+        let mut chosen = Vec::with_capacity(behind.len());
+        for number in &behind {
+            let down = downs.iter().find(|down| down.number == *number);
+            chosen.push(down.cloned().ok_or(MigrationError::Malformed("a migration to undo has no down file"))?);
+        }
+        for down in chosen {
+            self.store.revert(down, Arc::clone(&self.admission), now).await?;
+        }
+        Ok(behind)
+    }
+
     /// The migration that failed last, if it has not run since.
     pub async fn failed_migration(&self) -> Result<Option<FailedMigration>, StorageError> {
         self.store.failed_migration(Instant::now() + limits::STATEMENT).await
@@ -290,6 +306,14 @@ pub(crate) fn pending<'a>(
         return Err(MigrationError::Drift(drift));
     }
     Ok(carried.get(applied.len()..).unwrap_or_default())
+}
+
+/// Only what ran last can be undone.
+pub(crate) fn check_last(applied: &[Applied], down: &PluginMigration) -> Result<(), MigrationError> {
+    match applied.last() {
+        Some(last) if last.number == down.number => Ok(()),
+        Some(_) | None => Err(MigrationError::Malformed("only the migration that ran last can be undone")),
+    }
 }
 
 fn check_list(migrations: &[PluginMigration]) -> Result<(), MigrationError> {

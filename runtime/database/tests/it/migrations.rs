@@ -235,3 +235,32 @@ async fn why_a_migration_failed_is_kept_until_it_has_run() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_ran_is_undone_from_the_last_back_and_can_run_again() {
+    const ONE_DOWN: &str = "DROP TABLE notes;";
+    const TWO_DOWN: &str = "DELETE FROM notes WHERE title = 'welcome; really'; ALTER TABLE notes DROP COLUMN done;";
+    for_each_store(async |stores| {
+        let store = stores.empty("bank");
+        migrate(&store, &[ONE, TWO]).await.unwrap();
+
+        let without_a_file = store.revert(vec![migration(2, TWO_DOWN)], 0, 8).await.unwrap_err();
+        let hostile = store.revert(vec![migration(2, "DROP SCHEMA public CASCADE")], 1, 8).await.unwrap_err();
+        let untouched = store.applied_migrations().await.unwrap().len();
+        let one = store.revert(vec![migration(1, ONE_DOWN), migration(2, TWO_DOWN)], 1, 8).await;
+        let left = store.applied_migrations().await.unwrap().len();
+        let again = migrate(&store, &[ONE, TWO]).await;
+        let both = store.revert(vec![migration(1, ONE_DOWN), migration(2, TWO_DOWN)], 0, 9).await;
+        let gone = query(&store, "SELECT title FROM notes").await;
+        let anew = migrate(&store, &[ONE, TWO]).await;
+
+        assert!(matches!(without_a_file, MigrationError::Malformed(_)), "{without_a_file:?}");
+        assert!(matches!(hostile, MigrationError::Failed { number: 2, .. }), "{hostile:?}");
+        assert_eq!((untouched, one, left), (2, Ok(vec![2]), 1));
+        assert_eq!((again, both), (Ok(1), Ok(vec![2, 1])));
+        assert!(gone.is_err(), "{gone:?}");
+        assert_eq!(anew, Ok(2));
+        assert_eq!(number(&store, "SELECT count(*) FROM notes").await, 1);
+    })
+    .await;
+}

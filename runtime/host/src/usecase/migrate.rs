@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bulkhead_database::tenant::{Applied, MigrationError, Run};
 use bulkhead_database::{Act, NewOperation, OperationResult, OperationRow, TenantPluginRow};
-use bulkhead_model::{Actor, Coded, Limits, PluginId, TenantId};
+use bulkhead_model::{Actor, Coded, Limits, PluginId, TenantId, TenantPluginStatus};
 use futures_util::FutureExt as _;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::fan::Fan;
 use crate::host::Host;
 use crate::release::Release;
+use crate::start::{Migrated, end_calls};
 use crate::usecase::operation::{Progress, view_operation};
 use crate::view::{self, Page, PageRequest};
 
@@ -111,7 +112,6 @@ impl Host {
         require_super_admin(actor)?;
         let fleet = self.inner.db.get_plugin(plugin).await?;
         let release = self.release(plugin, &fleet.version).await?;
-        let carried = release.migrations(self).await?;
         let mut rows = self.inner.db.list_plugin_tenants(plugin).await?;
         let after = page.cursor.as_deref().unwrap_or("");
         rows.retain(|row| row.tenant_id.as_str() > after);
@@ -119,22 +119,68 @@ impl Host {
         let page = super::fleet::page_of(rows, page.limit, |row| row.tenant_id.to_string());
         let mut items = Vec::with_capacity(page.items.len());
         for row in page.items {
-            let store = self.inner.storage.store(&row.tenant_id, plugin, Limits::DEFAULT.storage_bytes);
-            let applied = store.applied_migrations().await.map_err(MigrationError::Storage)?;
-            let failed = store.failed_migration().await.map_err(MigrationError::Storage)?;
-            let is_applied = |number: u32| applied.iter().any(|applied| applied.number == number);
-            items.push(view::TenantMigrations {
-                tenant_id: row.tenant_id,
-                pending: carried
-                    .iter()
-                    .filter(|migration| !is_applied(migration.number))
-                    .map(|migration| named(migration.number, &migration.name))
-                    .collect(),
-                applied: applied.iter().map(|applied| named(applied.number, &applied.name)).collect(),
-                failed: failed.map(|failed| (named(failed.number, &failed.name), failed.error)),
-            });
+            items.push(self.migrations_of(&row, &release).await?);
         }
         Ok(Page { items, next_cursor: page.next_cursor })
+    }
+
+    async fn migrations_of(&self, row: &TenantPluginRow, release: &Release) -> Result<view::TenantMigrations, Error> {
+        let store = self.inner.storage.store(&row.tenant_id, &row.plugin_id, Limits::DEFAULT.storage_bytes);
+        let applied = store.applied_migrations().await.map_err(MigrationError::Storage)?;
+        let failed = store.failed_migration().await.map_err(MigrationError::Storage)?;
+        let is_applied = |number: u32| applied.iter().any(|applied| applied.number == number);
+        let carried = release.migrations(self).await?.iter();
+        Ok(view::TenantMigrations {
+            tenant_id: row.tenant_id.clone(),
+            pending: carried
+                .filter(|migration| !is_applied(migration.number))
+                .map(|migration| named(migration.number, &migration.name))
+                .collect(),
+            applied: applied.iter().map(|applied| named(applied.number, &applied.name)).collect(),
+            failed: failed.map(|failed| (named(failed.number, &failed.name), failed.error)),
+        })
+    }
+
+    /// Undoes a plugin's migrations behind number `to` in one tenant by their down files: for a catastrophe, since rows go with
+    /// what is undone. It needs `force`; the plugin is disabled in the tenant and its calls end first.
+    pub async fn migrate_down(
+        &self,
+        actor: &Actor,
+        plugin: &PluginId,
+        tenant: &TenantId,
+        to: u32,
+        force: bool,
+    ) -> Result<view::TenantMigrations, Error> {
+        require_super_admin(actor)?;
+        if !force {
+            let text = "undoing migrations deletes what they made, and rows with it; repeat it with force";
+            return Err(Error::Conflict(text.to_owned()));
+        }
+        let _turn = self.inner.acts.both(tenant, plugin).await?;
+        let mut row = self.tenant_plugin_row(tenant, plugin).await?;
+        let version = match &row.current_version {
+            Some(version) => version.clone(),
+            None => self.inner.db.get_plugin(plugin).await?.version,
+        };
+        let release = self.release(plugin, &version).await?;
+        let (_, artifact) = self.artifact(&release.digest).await?;
+        let files = artifact.migrations.iter().map(|(name, file)| (name, file.bytes.as_slice()));
+        let downs = self.inner.storage.down_migrations(files)?;
+
+        let act = Act::new(actor, clock::now_micros());
+        (row.enabled, row.status) = (false, TenantPluginStatus::Disabled);
+        row.last_error = Some(format!("its migrations behind {to:04} were undone"));
+        let mut tx = self.inner.db.begin().await?;
+        tx.put_tenant_plugin(&row, "plugin.migrate-down", &act).await?;
+        tx.commit().await?;
+        let snapshot = self.snapshot();
+        if let Some(enabled) = snapshot.tenants.get(tenant).and_then(|view| view.plugin(plugin.as_str())) {
+            end_calls(&enabled.cell).await;
+        }
+        self.unmount(tenant, plugin).await;
+        let store = self.inner.storage.store(tenant, plugin, Limits::DEFAULT.storage_bytes);
+        store.revert(downs, to, act.at).await?;
+        self.migrations_of(&row, &release).await
     }
 
     /// Runs an operation of migrations to its end; also one that was interrupted: tenants that are through are left alone.
@@ -200,14 +246,17 @@ impl Host {
         let row = self.tenant_plugin_row(&row.tenant_id, &row.plugin_id).await?;
         let serves = self.serves(&row.tenant_id, &row.plugin_id);
         let verdict = self.verdict(release, &row.tenant_id)?;
-        let applied = self.migrate_storage(&row.tenant_id, release, &verdict, run).await;
+        let migrated = self.migrate_storage(&row.tenant_id, release, &verdict, run).await;
         if run == Run::Apply && !serves {
-            match &applied {
+            match &migrated {
                 Ok(_) => self.start_stored(&row, release).await?,
                 Err(error) => drop(self.record_start(&row, release, Some(error)).await?),
             }
         }
-        applied
+        match migrated? {
+            Migrated { applied, held: None } => Ok(applied),
+            Migrated { held: Some(reason), .. } => Err(Error::Conflict(reason)),
+        }
     }
 
     /// Tenants that are through, and among them those that failed.

@@ -28,6 +28,15 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     .takes::<MigrationsBody>()
     .answers::<OperationBody>(202),
     Endpoint::new(
+        "post",
+        "/api/v1/migrations/down",
+        Who::SuperAdmin,
+        "Undo a plugin's migrations in one tenant by their down files, for a catastrophe: it deletes what they made; needs `force`",
+        || post(down),
+    )
+    .takes::<DownBody>()
+    .answers::<TenantMigrationsBody>(200),
+    Endpoint::new(
         "get",
         "/api/v1/plugins/{id}/migrations",
         Who::SuperAdmin,
@@ -56,6 +65,19 @@ struct MigrationsBody {
     /// Runs everything and undoes it.
     #[serde(default)]
     dry_run: bool,
+}
+
+/// What to undo.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "MigrationDownRequest")]
+struct DownBody {
+    plugin: PluginId,
+    tenant: TenantId,
+    /// The migrations behind this number are undone; 0 undoes all.
+    to: u32,
+    #[serde(default)]
+    force: bool,
 }
 
 /// Where a tenant is, each migration by the name of its file.
@@ -103,6 +125,15 @@ async fn run(
     };
     let run = if body.dry_run { Run::DryRun } else { Run::Apply };
     Ok(Accepted(app.host.migrate(&actor, &body.plugin, &request, run).await?))
+}
+
+async fn down(
+    State(app): State<App>,
+    Admin(actor): Admin,
+    body::Json(body): body::Json<DownBody>,
+) -> Result<Json<TenantMigrationsBody>, Problem> {
+    let now = app.host.migrate_down(&actor, &body.plugin, &body.tenant, body.to, body.force).await?;
+    Ok(Json(TenantMigrationsBody::of(now)))
 }
 
 async fn list(

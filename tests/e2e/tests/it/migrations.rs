@@ -38,6 +38,10 @@ fn second() -> Release {
 /// Tenants that use the first version; in some of them two visitors came equally often. Then the plugin leaves, its data
 /// stays, and the second version comes.
 async fn with_second_version(builder: Builder, tenants: &[String], spoilt: &[&str]) -> TestHost {
+    with_versions(builder, tenants, spoilt, &second()).await
+}
+
+async fn with_versions(builder: Builder, tenants: &[String], spoilt: &[&str], next: &Release) -> TestHost {
     let host = builder.await;
     host.admin().install_release(&HELLO.signed_by(ALICE)).await;
     let made = tenants.iter().map(|tenant| async {
@@ -52,7 +56,7 @@ async fn with_second_version(builder: Builder, tenants: &[String], spoilt: &[&st
     }
     host.admin().disable(ID).await.expect(200);
     host.admin().uninstall(ID, "?data=keep").await.expect(200);
-    host.admin().publish(&second()).await.expect(201);
+    host.admin().publish(next).await.expect(201);
     let installed = host.admin().install(ID).await.expect(200).json();
     assert_eq!(installed["status"], "succeeded", "{installed}");
     host
@@ -167,4 +171,70 @@ async fn a_run_that_cannot_be_is_refused_before_it_begins() {
     assert_eq!(none, (422, "invalid-input".to_owned()));
     assert_eq!(other_field, (422, "invalid-input".to_owned()));
     assert_eq!(tenants_own.outcome(), (403, "role-required".to_owned()));
+}
+
+#[tokio::test]
+async fn what_an_older_version_needs_is_removed_when_no_tenant_runs_it_any_more() {
+    let with_contract = |version: &str| {
+        let mut source = HELLO.source().version(version);
+        let texts = [
+            ("0002_counts.sql", "CREATE UNIQUE INDEX visits_by_count ON visits (visit_count);"),
+            ("0003_trim.sql", "-- phase: contract\nDROP INDEX visits_by_count;"),
+        ];
+        for (name, text) in texts {
+            let file = File { media_type: "application/sql".to_owned(), bytes: text.as_bytes().to_vec() };
+            source.migrations.insert(name, file).unwrap();
+        }
+        source.signed_by(ALICE)
+    };
+    let tenants = ["acme", "bank"].map(str::to_owned);
+    let host = with_versions(TestHost::new(), &tenants, &["bank"], &with_contract("0.2.0")).await;
+    let pending = async || {
+        let shown = host.admin().get(&format!("/api/v1/plugins/{ID}/migrations")).await.expect(200).json();
+        shown["items"].as_array().unwrap().iter().map(|item| item["pending"].clone()).collect::<Vec<_>>()
+    };
+
+    // `bank` fails at the second migration and stays with the first version, which needs what the third removes.
+    assert_eq!(pending().await, [json!(["0003_trim"]), json!(["0002_counts", "0003_trim"])]);
+    let (refused, results) = migrate(&host, json!({ "plugin": ID, "tenants": ["acme"] })).await;
+    mend(&host, "bank").await;
+    let (first, _) = migrate(&host, json!({ "plugin": ID })).await;
+    let (second, _) = migrate(&host, json!({ "plugin": ID })).await;
+
+    assert_eq!(refused["status"], "failed");
+    assert_eq!(results[0]["detail"]["code"], "conflict");
+    assert_eq!(results[0]["detail"]["detail"], "`0003_trim` removes what version 0.1.0 needs, which runs in bank");
+    assert_eq!((&first["status"], &second["status"]), (&json!("failed"), &json!("succeeded")));
+    assert_eq!(pending().await, [json!([]), json!([])]);
+}
+
+#[tokio::test]
+async fn migrations_are_undone_by_force_alone_and_disable_the_plugin() {
+    let mut source = HELLO.source();
+    let text = b"DROP TABLE visits;".to_vec();
+    source
+        .migrations
+        .insert("0001_visits.down.sql", File { media_type: "application/sql".to_owned(), bytes: text })
+        .unwrap();
+    let host = TestHost::new().tenant("acme").tenant("bank").with_release(source.signed_by(ALICE)).await;
+    let visit = async |tenant: &str| host.user(tenant, &[GREET]).get_route(ID, "/visits").await;
+    visit("acme").await.expect(200);
+    visit("bank").await.expect(200);
+    let down = async |force: bool| {
+        let body = json!({ "plugin": ID, "tenant": "acme", "to": 0, "force": force });
+        host.admin().post_json("/api/v1/migrations/down", &body).await
+    };
+
+    let without_force = down(false).await;
+    let still_there = visit("acme").await.expect(200).json();
+    let undone = down(true).await.expect(200).json();
+    let disabled = visit("acme").await;
+    host.tenant_admin("acme").enable_here(ID).await.expect(200);
+
+    assert_eq!(without_force.outcome(), (409, "conflict".to_owned()));
+    assert_eq!(still_there["total"], 2);
+    assert_eq!((&undone["applied"], &undone["pending"]), (&json!([]), &json!(["0001_visits"])));
+    assert_eq!(disabled.outcome(), (404, "not-found".to_owned()));
+    assert_eq!(visit("acme").await.expect(200).json()["total"], 1);
+    assert_eq!(visit("bank").await.expect(200).json()["total"], 2);
 }

@@ -14,7 +14,9 @@ use super::session::{send, within};
 use super::storage::Store;
 use crate::tenant::admission::{Admission, Admitted};
 use crate::tenant::limits;
-use crate::tenant::migrate::{Applied, FailedMigration, MigrationError, PluginMigration, Run, failed, pending};
+use crate::tenant::migrate::{
+    Applied, FailedMigration, MigrationError, PluginMigration, Run, check_last, failed, pending,
+};
 use crate::tenant::value::{StorageError, limit_codes};
 
 /// Time that a migration waits for a lock on a table: whoever comes behind it waits as well.
@@ -23,6 +25,9 @@ const LOCK_WAIT: Duration = Duration::from_secs(2);
 const TRIES: u32 = 3;
 /// What the ledger says of a migration without a transaction until it has ended.
 const INTERRUPTED: &str = "interrupted";
+
+/// What the ledger says of a migration that was undone by its down file.
+const REVERTED: &str = "reverted";
 
 /// A run on one connection.
 pub(super) struct Work<'a> {
@@ -69,6 +74,27 @@ impl Store {
         result
     }
 
+    /// Undoes the migration that ran last by its down file. Its row stays, as one that is not applied.
+    pub(crate) async fn revert(
+        &self,
+        down: PluginMigration,
+        admission: Arc<Admission>,
+        now: i64,
+    ) -> Result<(), MigrationError> {
+        let deadline = Instant::now() + limits::MIGRATION;
+        let storage = MigrationError::Storage;
+        let _share = acquire(&self.pair.tenant_share, deadline, limit_codes::DEADLINE).await.map_err(storage)?;
+        let placed = self.server.placed(&self.pair, deadline).await.map_err(storage)?;
+        let lease = self.server.plugins.lease(Login::Migrate(placed.shard), deadline).await.map_err(storage)?;
+        let mut work = Work { store: self, lease, admission: &admission, now };
+        let result = work.revert(&down, deadline).await;
+        self.pair.forget();
+        if result.is_ok() {
+            work.lease.put_back();
+        }
+        result
+    }
+
     /// The migrations that ran, in order.
     pub(crate) async fn applied_migrations(&self, deadline: Instant) -> Result<Vec<Applied>, StorageError> {
         let mut lease = self.server.host.lease(Login::Owner, deadline).await?;
@@ -81,7 +107,7 @@ impl Store {
     /// The migration that failed last, if it has not run since.
     pub(crate) async fn failed_migration(&self, deadline: Instant) -> Result<Option<FailedMigration>, StorageError> {
         const FAILED: &str = "SELECT number, name, error, applied_at FROM storage_migrations \
-             WHERE tenant_id = $1 AND plugin_id = $2 AND error IS NOT NULL ORDER BY number LIMIT 1";
+             WHERE tenant_id = $1 AND plugin_id = $2 AND error IS NOT NULL AND error <> 'reverted' ORDER BY number LIMIT 1";
         let mut lease = self.server.host.lease(Login::Owner, deadline).await?;
         let connection = lease.connection()?;
         let read = async {
@@ -137,6 +163,35 @@ impl Work<'_> {
                 Err(failed(migration, error))
             }
         }
+    }
+
+    async fn revert(&mut self, down: &PluginMigration, deadline: Instant) -> Result<(), MigrationError> {
+        self.locked(deadline).await.map_err(storage)?;
+        check_last(&self.applied().await.map_err(storage)?, down)?;
+        let work = async {
+            self.change(down).await?;
+            self.forget(down).await?;
+            send(&mut self.lease, "COMMIT").await
+        };
+        within(deadline, work).await.map_err(|failure| failed(down, failure.into_answer()))
+    }
+
+    /// Says in the ledger that a migration is not applied any more.
+    async fn forget(&mut self, down: &PluginMigration) -> Result<(), Failure> {
+        let query = format!(
+            "UPDATE {} SET error = '{REVERTED}', applied_at = $1 WHERE tenant_id = $2 AND plugin_id = $3 AND number = $4",
+            self.store.ledger()
+        );
+        let pair = &self.store.pair;
+        let connection = self.lease.connection().map_err(Failure::Broken)?;
+        sqlx::query(AssertSqlSafe(query))
+            .bind(self.now)
+            .bind(pair.tenant.as_str())
+            .bind(pair.plugin.as_str())
+            .bind(i64::from(down.number))
+            .execute(connection)
+            .await?;
+        Ok(())
     }
 
     /// Runs all that is pending in one transaction that is undone.

@@ -10,11 +10,14 @@ use super::rules::is_internal;
 use super::storage::Store;
 use crate::tenant::admission::Admission;
 use crate::tenant::limits;
-use crate::tenant::migrate::{Applied, FailedMigration, MigrationError, PluginMigration, Run, failed, pending};
+use crate::tenant::migrate::{
+    Applied, FailedMigration, MigrationError, PluginMigration, Run, check_last, failed, pending,
+};
 use crate::tenant::value::{ConstraintKind, StorageError};
 
 const LEDGER: &str = "SELECT number, name, checksum, applied_at FROM __migrations ORDER BY number LIMIT 10000";
 const RECORD: &str = "INSERT INTO __migrations (number, name, checksum, applied_at) VALUES ($1, $2, $3, $4)";
+const FORGET: &str = "DELETE FROM __migrations WHERE number = $1";
 const FAILURE: &str = "SELECT number, name, error, failed_at FROM __migration_failure LIMIT 1";
 const FORGET_FAILURE: &str = "DELETE FROM __migration_failure";
 const RECORD_FAILURE: &str = "INSERT INTO __migration_failure (number, name, error, failed_at) VALUES ($1, $2, $3, $4)";
@@ -36,6 +39,21 @@ impl Store {
         let session = self.writer(limits::MIGRATION, deadline).await.map_err(MigrationError::Storage)?;
         session
             .finish(deadline, move |connection| Ok(connection.migrate(&migrations, &admission, run, now)))
+            .await
+            .map_err(MigrationError::Storage)?
+    }
+
+    /// Undoes the migration that ran last by its down file.
+    pub(crate) async fn revert(
+        &self,
+        down: PluginMigration,
+        admission: Arc<Admission>,
+        _now: i64,
+    ) -> Result<(), MigrationError> {
+        let deadline = Instant::now() + limits::MIGRATION;
+        let session = self.writer(limits::MIGRATION, deadline).await.map_err(MigrationError::Storage)?;
+        session
+            .finish(deadline, move |connection| Ok(connection.revert(&down, &admission)))
             .await
             .map_err(MigrationError::Storage)?
     }
@@ -87,6 +105,24 @@ impl Connection {
         self.host_once("PRAGMA foreign_keys = ON").map_err(MigrationError::Storage)?;
         self.forget_statements();
         result
+    }
+
+    fn revert(&mut self, down: &PluginMigration, admission: &Admission) -> Result<(), MigrationError> {
+        let applied = self.applied().map_err(MigrationError::Storage)?;
+        check_last(&applied, down)?;
+        self.host_once("PRAGMA foreign_keys = OFF").map_err(MigrationError::Storage)?;
+        self.start(Instant::now() + limits::MIGRATION);
+        let done = self.in_transaction(|connection| {
+            for statement in admission.admit_script(&down.sql)? {
+                connection.run_script(statement.text())?;
+            }
+            connection.check_objects()?;
+            connection.check_references()?;
+            connection.host(FORGET, &[Bind::Integer(i64::from(down.number))])
+        });
+        self.host_once("PRAGMA foreign_keys = ON").map_err(MigrationError::Storage)?;
+        self.forget_statements();
+        done.map_err(|source| failed(down, source))
     }
 
     /// The migration that failed last, if it has not run since.
