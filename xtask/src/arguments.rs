@@ -16,7 +16,12 @@ impl Arguments {
 
     /// Whether the person asks for help.
     pub(crate) fn wants_help(&self) -> bool {
-        self.words.iter().any(|word| word == "--help" || word == "-h")
+        self.has("--help") || self.has("-h")
+    }
+
+    /// Whether `flag` is there; it stays.
+    pub(crate) fn has(&self, flag: &str) -> bool {
+        self.words.iter().any(|word| word == flag)
     }
 
     /// Takes `flag` out and says whether it was there.
@@ -60,6 +65,7 @@ mod tests {
     fn a_flag_is_taken_once_and_what_is_left_is_refused() {
         let mut arguments = Arguments::new(vec!["--smoke".to_owned(), "--sloow".to_owned()]);
 
+        assert!(arguments.has("--smoke") && !arguments.has("--postgres"));
         assert!(arguments.take("--smoke"));
         assert!(!arguments.take("--smoke"));
         assert!(matches!(arguments.nothing_left(), Err(Error::Usage(text)) if text.contains("`--sloow`")));

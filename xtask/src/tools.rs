@@ -39,7 +39,7 @@ pub(crate) fn nextest() -> Result<PathBuf, Error> {
     Ok(project::tools().join("bin/cargo-nextest"))
 }
 
-/// Makes sure that PostgreSQL's server programs are here; tests start clusters of their own.
+/// Makes sure that PostgreSQL's server programs are here; tests and the demo start clusters of their own.
 ///
 /// # Errors
 /// [`Error::Missing`] with what to do, when this user may not install.

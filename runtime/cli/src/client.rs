@@ -17,6 +17,8 @@ use crate::problem::Problem;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Wait for a whole answer; admission of the largest artifact is well within.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// Wait for a whole file, such as an archive; as long as a host takes to write one.
+const FILE_TIMEOUT: Duration = Duration::from_secs(60 * 60 + 60);
 /// Largest answer that is read, in bytes.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -88,6 +90,25 @@ impl Client {
     /// `DELETE`.
     pub(crate) async fn delete(&self, path: &str, query: &[(&str, &str)]) -> Result<Answer, Error> {
         self.send(self.request(Method::DELETE, path, query)).await
+    }
+
+    /// `POST` that is answered with a file; `each` takes its pieces as they come.
+    pub(crate) async fn post_for_file(
+        &self,
+        path: &str,
+        mut each: impl FnMut(&[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let request = self.request(Method::POST, path, &[]).timeout(FILE_TIMEOUT);
+        let mut response = request.send().await.map_err(|source| self.unreachable(source))?;
+        let status = response.status();
+        if !status.is_success() {
+            let bytes = self.body(response).await?;
+            return Err(Error::Problem(Box::new(Problem::read(status.as_u16(), &bytes))));
+        }
+        while let Some(piece) = response.chunk().await.map_err(|source| self.unreachable(source))? {
+            each(&piece)?;
+        }
+        Ok(())
     }
 
     /// Sends an artifact and its signature bundles.

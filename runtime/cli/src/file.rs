@@ -64,31 +64,56 @@ pub(crate) enum Existing {
 
 /// Writes a file with this mode: completely, or not at all.
 pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32, existing: Existing) -> Result<(), Error> {
-    let failed = |source: io::Error| Error::Write { path: path.to_owned(), source };
-    if path.is_dir() {
-        return Err(failed(io::ErrorKind::IsADirectory.into()));
-    }
-    let partial = partial_name(path);
-    let written = create(&partial, bytes, mode).and_then(|()| match existing {
-        Existing::Replace => fs::rename(&partial, path),
-        // A link, unlike a rename, fails where something stands.
-        Existing::Keep(_) => fs::hard_link(&partial, path),
-    });
-    if written.is_err() || existing != Existing::Replace {
-        remove(&partial);
-    }
-    written.map_err(|source| match existing {
-        Existing::Keep(next) if source.kind() == io::ErrorKind::AlreadyExists => {
-            Error::Exists { path: path.to_owned(), next }
-        }
-        Existing::Keep(_) | Existing::Replace => failed(source),
-    })
+    let mut file = Partial::create(path, mode)?;
+    file.write(bytes)?;
+    file.finish(existing)
 }
 
-fn create(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+/// A file that is being written beside its place and takes it when it is whole. Dropped before, it leaves nothing.
+#[derive(Debug)]
+pub(crate) struct Partial {
+    path: PathBuf,
+    partial: PathBuf,
+    file: File,
+}
+
+impl Partial {
+    /// Begins a file for the place `path`.
+    pub(crate) fn create(path: &Path, mode: u32) -> Result<Self, Error> {
+        let failed = |source: io::Error| Error::Write { path: path.to_owned(), source };
+        if path.is_dir() {
+            return Err(failed(io::ErrorKind::IsADirectory.into()));
+        }
+        let partial = partial_name(path);
+        let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&partial).map_err(failed)?;
+        Ok(Self { path: path.to_owned(), partial, file })
+    }
+
+    /// Adds bytes.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.file.write_all(bytes).map_err(|source| Error::Write { path: self.path.clone(), source })
+    }
+
+    /// Takes the place, completely on disk.
+    pub(crate) fn finish(self, existing: Existing) -> Result<(), Error> {
+        let placed = self.file.sync_all().and_then(|()| match existing {
+            Existing::Replace => fs::rename(&self.partial, &self.path),
+            // A link, unlike a rename, fails where something stands.
+            Existing::Keep(_) => fs::hard_link(&self.partial, &self.path),
+        });
+        placed.map_err(|source| match existing {
+            Existing::Keep(next) if source.kind() == io::ErrorKind::AlreadyExists => {
+                Error::Exists { path: self.path.clone(), next }
+            }
+            Existing::Keep(_) | Existing::Replace => Error::Write { path: self.path.clone(), source },
+        })
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        remove(&self.partial);
+    }
 }
 
 /// A name beside `path` that no other run of any command uses.

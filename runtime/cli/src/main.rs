@@ -10,6 +10,7 @@ mod output;
 mod problem;
 mod project;
 mod release;
+mod sql;
 mod view;
 
 use std::process::ExitCode;

@@ -84,6 +84,11 @@ impl Db {
         .map_err(Error::Begin)
     }
 
+    /// Whether other hosts may write these tables.
+    pub fn may_be_shared(&self) -> bool {
+        matches!(self, Self::Postgres(_))
+    }
+
     /// Closes all connections, waiting for those in use.
     pub async fn close(&self) {
         match self {

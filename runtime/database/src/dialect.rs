@@ -8,11 +8,13 @@ use std::time::Instant;
 
 use bulkhead_model::{PluginId, TenantId};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::mpsc::Sender;
 
 use crate::db::Db;
 use crate::error::Error;
 use crate::tenant::admission::{Admission, Admitted};
 use crate::tenant::blobs::{BlobInfo, BlobPage, Rows};
+use crate::tenant::export::TablePiece;
 use crate::tenant::kv::Put;
 use crate::tenant::migrate::{Applied, FailedMigration, MigrationError, PluginMigration, Run};
 use crate::tenant::value::{Isolation, KvCondition, KvEntry, KvOutcome, KvPage, StorageError, Table, Value};
@@ -164,6 +166,10 @@ verbs! { Store {
     fn migrate(migrations: Vec<PluginMigration>, admission: Arc<Admission>, run: Run, now: i64) -> Result<Vec<Applied>, MigrationError>;
     /// Undoes the migration that ran last by its down file.
     fn revert(down: PluginMigration, admission: Arc<Admission>, now: i64) -> Result<(), MigrationError>;
+    /// Whether anything is kept. Makes nothing.
+    fn is_there(deadline: Instant) -> Result<bool, StorageError>;
+    /// Sends all tables of one moment.
+    fn export_tables(pieces: Sender<TablePiece>, deadline: Instant) -> Result<(), StorageError>;
     /// The migration that failed last, if it has not run since.
     fn failed_migration(deadline: Instant) -> Result<Option<FailedMigration>, StorageError>;
     /// The migrations that ran, in order.

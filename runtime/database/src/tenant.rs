@@ -4,6 +4,7 @@
 
 pub(crate) mod admission;
 pub(crate) mod blobs;
+pub(crate) mod export;
 pub mod guard;
 pub(crate) mod held;
 pub(crate) mod kv;
@@ -14,6 +15,7 @@ mod transaction;
 pub(crate) mod value;
 
 pub use blobs::{BlobInfo, BlobPage, BlobWriter};
+pub use export::TablePiece;
 pub use migrate::{Applied, Drift, FailedMigration, MigrationError, Phase, PluginMigration, Run, select_migrations};
 pub use store::{Finding, PluginStorage, PluginStore, StorageConfig};
 pub use transaction::{Cursor, PluginTx};

@@ -115,6 +115,9 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// As much of this goes on as may.
+    #[error("{0}")]
+    Busy(&'static str),
     /// The host shuts down.
     #[error("the host is shutting down")]
     Draining,
@@ -136,7 +139,7 @@ impl Error {
         match self.code().kind() {
             Kind::Failed | Kind::Busy | Kind::BadGateway => match self {
                 Self::Call(call) => call_detail(call),
-                Self::NotServing(_) | Self::Draining => self.to_string(),
+                Self::NotServing(_) | Self::Busy(_) | Self::Draining => self.to_string(),
                 // The author learns which trap; the text names nothing else.
                 Self::Engine(engine::Error::Trial(call)) if !matches!(call, engine::CallError::Host(_)) => {
                     self.to_string()
@@ -220,6 +223,7 @@ impl Coded for Error {
             Self::TenantsFailed(_) => Code::MigrationFailed,
             Self::Configuration(_) => Code::InvalidHostConfiguration,
             Self::File { .. } => Code::Internal,
+            Self::Busy(_) => Code::Overloaded,
             Self::Draining => Code::Draining,
         }
     }

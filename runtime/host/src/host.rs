@@ -13,6 +13,7 @@ use bulkhead_database::tenant::{PluginStorage, StorageConfig};
 use bulkhead_engine::{Engine, EngineConfig};
 use bulkhead_model::{Actor, PluginId, Role, TenantId, Version};
 use bulkhead_trust::{Policy, VerifyingKey};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -24,7 +25,7 @@ use crate::error::Error;
 use crate::release::Release;
 use crate::snapshot::Snapshot;
 use crate::start::close;
-use crate::usecase::Kill;
+use crate::usecase::{EXPORTS_MAX, Kill};
 use crate::worker;
 
 /// Bounds of the histograms in seconds: from a hook's warm call to a compilation.
@@ -65,6 +66,8 @@ pub(crate) struct Inner {
     pub(crate) operations: parking_lot::Mutex<HashSet<String>>,
     /// Plugins that were enabled when the host opened and whose start has not ended.
     pub(crate) starting: AtomicUsize,
+    /// Room for archives that are being streamed.
+    pub(crate) exports: Arc<Semaphore>,
     pub(crate) tasks: TaskTracker,
     pub(crate) stopping: CancellationToken,
     pub(crate) booted: AtomicBool,
@@ -132,6 +135,7 @@ impl Host {
             node: node(&config.data_dir)?,
             operations: parking_lot::Mutex::default(),
             starting: AtomicUsize::new(0),
+            exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             booted: AtomicBool::new(false),

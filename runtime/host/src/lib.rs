@@ -2,6 +2,7 @@
 //! this crate; the server puts HTTP before it. It names no HTTP framework, no wasm engine and no SQL.
 
 mod acts;
+mod archive;
 pub mod auth;
 mod calls;
 mod cells;
@@ -14,6 +15,7 @@ mod host;
 mod release;
 mod routes;
 mod snapshot;
+pub mod sql;
 mod start;
 mod usecase;
 pub mod view;
@@ -29,4 +31,4 @@ pub use error::{Error, Located};
 pub use hooks::{Applied, Failure};
 pub use host::{Host, Readiness};
 pub use routes::{AdmittedRoute, RouteHead};
-pub use usecase::{BATCH_SIZE_DEFAULT, BATCH_SIZE_MAX, DataChoice, MigrationRequest};
+pub use usecase::{BATCH_SIZE_DEFAULT, BATCH_SIZE_MAX, DataChoice, Export, MigrationRequest};

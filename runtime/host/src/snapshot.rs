@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bulkhead_database::TenantPluginRow;
 use bulkhead_database::tenant::PluginStore;
 use bulkhead_engine::Cell;
 use bulkhead_model::manifest::{HookKind, OnFailure};
-use bulkhead_model::{HookName, Manifest, PluginId, TenantId};
+use bulkhead_model::{HookName, Interface, Manifest, PluginId, TenantId, Version};
 use bulkhead_trust::Verdict;
 use jsonschema::Validator;
 
@@ -47,8 +48,19 @@ pub(crate) struct Enabled {
     /// Whether its start has run. A plugin that an operator stopped is mounted without, so that its state is seen, and
     /// starts when the stop ends.
     pub(crate) started: bool,
+    /// The configuration that it was made with, JSON text.
+    pub(crate) configuration: Arc<str>,
+    /// What the tenant consented to when it was made, in order.
+    pub(crate) granted: Vec<Interface>,
     /// What its health check said last, and when. Whoever asks meanwhile waits for the one run.
     pub(crate) health: tokio::sync::Mutex<Option<(Instant, PluginHealth)>>,
+}
+
+impl Enabled {
+    /// Whether it is what the tenant's record and the fleet's version would make now.
+    pub(crate) fn is_of(&self, row: &TenantPluginRow, version: &Version) -> bool {
+        self.release.version == *version && *self.configuration == row.configuration && self.granted == row.granted
+    }
 }
 
 /// One plugin's place in a chain.
@@ -162,6 +174,11 @@ impl TenantView {
         plugins.remove(plugin);
         absent.remove(plugin);
         Self::of(plugins, absent)
+    }
+
+    /// The plugins that the tenant has, serving or not.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &PluginId> {
+        self.plugins.keys().chain(self.absent.keys())
     }
 
     /// Whether the tenant has the plugin, serving or not.

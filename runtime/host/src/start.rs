@@ -79,6 +79,7 @@ impl Host {
             [Interface::Sql, Interface::Kv, Interface::Blob].into_iter().any(|interface| grants.allows(interface));
         let storage =
             needs_storage.then(|| self.inner.storage.store(&row.tenant_id, &row.plugin_id, limits.storage_bytes));
+        let configuration: Arc<str> = Arc::from(row.configuration.as_str());
         let cell = self.inner.engine.cell(CellConfig {
             tenant: row.tenant_id.clone(),
             plugin: row.plugin_id.clone(),
@@ -87,10 +88,7 @@ impl Host {
             grants,
             limits,
             storage: storage.clone(),
-            configuration: Configuration {
-                json: Arc::from(row.configuration.as_str()),
-                version: row.configuration_version,
-            },
+            configuration: Configuration { json: Arc::clone(&configuration), version: row.configuration_version },
             log_level: release.manifest.telemetry.log_level,
             rates: Rates {
                 calls_per_minute: RATE_PER_MINUTE,
@@ -107,6 +105,8 @@ impl Host {
             storage,
             cell,
             started,
+            configuration,
+            granted: row.granted.clone(),
             health: tokio::sync::Mutex::default(),
         });
         // In this order: a stop is in force before it looks for cells, so that one of the two sees the other.

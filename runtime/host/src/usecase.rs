@@ -1,8 +1,10 @@
 //! What the host does for people and programs: one file per use case.
 
+mod archive;
 mod audit;
 mod configure;
 mod dependencies;
+mod export;
 mod fleet;
 mod hooks;
 mod install;
@@ -16,6 +18,8 @@ mod tenant_plugins;
 mod tenants;
 mod uninstall;
 
+pub(crate) use export::EXPORTS_MAX;
+pub use export::Export;
 pub(crate) use kill::Kill;
 pub use migrate::{BATCH_SIZE_DEFAULT, BATCH_SIZE_MAX, MigrationRequest};
 pub use uninstall::DataChoice;

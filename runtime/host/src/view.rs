@@ -275,6 +275,27 @@ pub struct PolicyView {
     pub installed_at: Option<i64>,
 }
 
+/// A key whose signatures the policy in force knows.
+#[derive(Clone, Debug)]
+pub struct Signer {
+    /// Whose key it is.
+    pub principal: String,
+    /// `ed25519:` and the base64 of the public key.
+    pub key: String,
+    /// SHA-256 of the key's SPKI form.
+    pub key_id: Digest,
+    /// From when its signatures count.
+    pub valid_from: Option<i64>,
+    /// Until when, exclusive.
+    pub valid_until: Option<i64>,
+    /// `active`, `not-yet`, `expired` or `denied`.
+    pub status: &'static str,
+    /// Why it is denied.
+    pub reason: Option<String>,
+    /// Allow rules that name its principal.
+    pub rules: Vec<String>,
+}
+
 /// What the policy says of a release in a tenant.
 #[derive(Clone, Debug)]
 pub struct Explanation {

@@ -2,6 +2,7 @@
 //! crash interrupted, upkeep.
 
 pub(crate) mod boot;
+mod follow;
 mod reconcile;
 mod sweep;
 mod upkeep;

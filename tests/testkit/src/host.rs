@@ -135,10 +135,11 @@ impl TestHost {
         Builder { cluster: Some(Cluster::start()), ..Builder::default() }
     }
 
-    /// Another host of the same database, with a data folder of its own. It knows what was stored before it began.
+    /// Another host of the same database, with a data folder and compiled guests of its own: it has nothing but the database
+    /// and the keys.
     pub async fn another(&self) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut config = config(folder.path(), false);
+        let mut config = config(folder.path(), true);
         config.database.url.clone_from(&self.config.database.url);
         let running = Running::start(config.clone()).await;
         Self { running, config, folder, cluster: None, policies: AtomicU64::new(self.policies.load(Ordering::SeqCst)) }
@@ -176,6 +177,11 @@ impl TestHost {
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
              WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'",
         ]);
+    }
+
+    /// Runs statements in the host's PostgreSQL as its owner, behind the host's back.
+    pub fn tamper(&self, statements: &[&str]) {
+        self.cluster.as_ref().expect("the host's tables are on PostgreSQL").run(statements);
     }
 
     /// Address of the API.

@@ -21,7 +21,7 @@ const QUICK: &str = "not (test(/(^|::)crash::/) | package(bulkhead-e2e))";
 const GENERATED: &[&[&str]] = &[&["reference", "--check", "docs/reference"]];
 
 /// All steps, cheap ones first. What `--quick` leaves out is `slow`.
-pub(super) const STEPS: [Step; 15] = [
+pub(super) const STEPS: [Step; 16] = [
     quick("fmt", fmt),
     quick("tidy", |_| Outcome::Step(tidy::check())),
     quick("clippy", clippy),
@@ -36,7 +36,8 @@ pub(super) const STEPS: [Step; 15] = [
     slow("doc tests", doc_tests),
     slow("doc", doc),
     slow("generated files", generated),
-    slow("demo", smoke),
+    slow("demo", |_| smoke(&[])),
+    slow("demo, PostgreSQL", |_| smoke(&[demo::POSTGRES])),
 ];
 
 const fn quick(name: &'static str, run: fn(&Options) -> Outcome) -> Step {
@@ -159,8 +160,10 @@ fn generated(_: &Options) -> Outcome {
     Outcome::Step(Ok(()))
 }
 
-fn smoke(_: &Options) -> Outcome {
-    Outcome::Step(with_product(&mut demo::demo(&["--smoke".to_owned()])))
+/// The story, each of its answers compared.
+fn smoke(engine: &[&str]) -> Outcome {
+    let arguments: Vec<String> = ["--smoke"].iter().chain(engine).map(|word| (*word).to_owned()).collect();
+    Outcome::Step(with_product(&mut demo::demo(&arguments)))
 }
 
 /// Runs the product, built once more: an older binary would answer for these sources.

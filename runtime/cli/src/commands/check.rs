@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use bulkhead_model::Issue;
 use bulkhead_trust::lint::{self, Severity};
+use bulkhead_trust::migrations;
 use clap::Args;
 use serde_json::json;
 
@@ -12,9 +13,19 @@ use super::Context;
 use super::pack;
 use crate::error::Error;
 use crate::project::Project;
+use crate::sql;
+
+const ABOUT: &str = "\
+Reads the manifest, the files that it names, the component if it is compiled, and every migration as a host reads it: a \
+statement that a host refuses is an error. Warnings leave the exit code 0: what a migration locks, rewrites or destroys, \
+and what works on one of the two databases alone.
+
+Examples:
+  bulkhead check
+  bulkhead check --manifest crm/plugin.toml --json";
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  bulkhead check\n  bulkhead check --manifest crm/plugin.toml --json")]
+#[command(after_help = ABOUT)]
 pub(crate) struct Check {
     /// Manifest of the project
     #[arg(long, value_name = "FILE", default_value = "plugin.toml")]
@@ -27,8 +38,11 @@ impl Check {
         let plugin = &project.manifest.plugin;
         let component = project.component_path().ok().filter(|path| path.exists());
         let is_compiled = component.is_some();
-        let warnings = match component {
-            Some(path) => pack::pack(&project, &pack::read_component(&path)?, None)?.warnings,
+        let (warnings, sql) = match component {
+            Some(path) => {
+                let packed = pack::pack(&project, &pack::read_component(&path)?, None)?;
+                (packed.warnings, packed.sql)
+            }
             None => without_component(&project)?,
         };
         let body = json!({
@@ -36,6 +50,7 @@ impl Check {
             "version": plugin.version.to_string(),
             "component_checked": is_compiled,
             "warnings": warnings,
+            "sql": sql.iter().map(sql::Warning::json).collect::<Vec<_>>(),
         });
         let verdict = if is_compiled {
             "manifest, files and component agree"
@@ -43,7 +58,7 @@ impl Check {
             "manifest and files are good; the component is not compiled yet"
         };
         let mut text = format!("{} {}: {verdict}", plugin.id, plugin.version);
-        for warning in &warnings {
+        for warning in warnings.into_iter().chain(sql.iter().map(ToString::to_string)) {
             text.push_str(&format!("\n  warning: {warning}"));
         }
         context.output.result(&body, &text);
@@ -52,13 +67,16 @@ impl Check {
 }
 
 /// Manifest and files alone: before the first build they are still worth checking.
-fn without_component(project: &Project) -> Result<Vec<String>, Error> {
+fn without_component(project: &Project) -> Result<(Vec<String>, Vec<sql::Warning>), Error> {
     let contents = project.contents()?;
+    migrations::read(&contents.migrations)
+        .map_err(|refusals| Error::Refused { subject: project.manifest_path.display().to_string(), refusals })?;
     let findings = lint::lint(&[], &project.manifest, &contents.migrations, &contents.assets, None);
     let (errors, warnings): (Vec<_>, Vec<_>) =
         findings.into_iter().partition(|finding| finding.severity == Severity::Error);
     if errors.is_empty() {
-        return Ok(warnings.iter().map(ToString::to_string).collect());
+        let warnings = warnings.iter().map(ToString::to_string).collect();
+        return Ok((warnings, pack::check_sql(project, &contents.migrations)?));
     }
     Err(Error::Invalid {
         path: project.manifest_path.clone(),

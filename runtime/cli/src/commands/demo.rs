@@ -1,6 +1,7 @@
 //! `bulkhead demo`: a host in this process, two tenants, signed plugins, and a walk with real requests.
 //! It uses the same API as everybody; nothing of it is arranged behind the host's back.
 
+mod postgres;
 mod scene;
 mod stage;
 mod story;
@@ -14,8 +15,10 @@ use bulkhead_server::{Config, Server};
 use clap::Args;
 use data_encoding::HEXLOWER;
 use reqwest::Url;
+use tokio::signal::unix::SignalKind;
 use tokio::sync::oneshot;
 
+use self::postgres::Cluster;
 use self::scene::Actor;
 use self::stage::Stage;
 use self::walk::Walk;
@@ -29,6 +32,7 @@ compares each answer, then keeps running for you to try, until Ctrl-C.
 
 Examples:
   cargo xtask demo                  from the sources: builds the plugins, then runs this
+  cargo xtask demo --postgres       the same on a PostgreSQL of its own
   bulkhead demo --plugins plugins --smoke";
 
 #[derive(Debug, Args)]
@@ -37,6 +41,9 @@ pub(crate) struct Demo {
     /// Do the walk and end; fails when an answer is another than the story's
     #[arg(long)]
     smoke: bool,
+    /// Keep all data in a PostgreSQL that is started for the demo, in a temporary folder and without a network
+    #[arg(long, conflicts_with = "data_dir")]
+    postgres: bool,
     /// Folder with the demo's plugins, beside which `target/guests` holds them compiled
     #[arg(long, value_name = "DIR", default_value = "plugins")]
     plugins: PathBuf,
@@ -50,8 +57,11 @@ pub(crate) struct Demo {
 
 impl Demo {
     pub(crate) async fn run(&self, context: &Context) -> Result<(), Error> {
+        let mut interrupted = pin!(told_to_end()?);
         let folder = self.folder()?;
-        let server = self.bind(&folder.path).await?;
+        let cluster = if self.postgres { Some(Cluster::start().await?) } else { None };
+        let database = cluster.as_ref().map(Cluster::url).transpose()?;
+        let server = self.bind(&folder.path, database.as_ref()).await?;
         let address = server.addr;
         let url = Url::parse(&format!("http://{address}")).map_err(|error| Error::Usage {
             what: format!("`{address}`: {error}"),
@@ -62,9 +72,11 @@ impl Demo {
         // The end may also come by the sender's drop: both mean the same.
         let host = tokio::spawn(server.run(async move { ended.await.unwrap_or_default() }));
         context.output.plain(&format!("A host runs on {url} with its data in `{}`.", folder.path.display()));
+        if let Some(database) = &database {
+            context.output.plain(&format!("Its database is a PostgreSQL of its own: psql '{database}'"));
+        }
 
         let walk = Walk { stage: &stage, server: url.clone(), output: context.output };
-        let mut interrupted = pin!(serve::ended()?);
         let scenes = story::scenes();
         let told = tokio::select! {
             told = walk.tell(&scenes) => told,
@@ -91,8 +103,11 @@ impl Demo {
         ran.map_err(|error| serve::failed(&error))
     }
 
-    async fn bind(&self, folder: &Path) -> Result<Server, Error> {
+    async fn bind(&self, folder: &Path, database: Option<&Url>) -> Result<Server, Error> {
         let mut config = Config::default_for(folder);
+        if let Some(url) = database {
+            config.database.url = url.to_string();
+        }
         // To a person the story tells of each refusal and failure by itself.
         config.telemetry.log = if self.smoke { "warn" } else { "error" }.to_owned();
         bulkhead_server::start_logs(&config.telemetry).map_err(|error| serve::failed(&error))?;
@@ -118,17 +133,36 @@ impl Demo {
             file::create_private_folder(path)?;
             return Ok(Folder { path: path.clone(), is_temporary: false });
         }
-        let name = format!("bulkhead-demo-{}", HEXLOWER.encode(key::random()?.get(..8).unwrap_or_default()));
-        let path = std::env::temp_dir().join(name);
-        file::create_private_folder(&path)?;
-        Ok(Folder { path, is_temporary: true })
+        Folder::temporary("bulkhead-demo")
     }
 }
 
+/// Ready when a person is done: Ctrl-C, SIGTERM, or a terminal that was closed. All of it is cleared away then.
+fn told_to_end() -> Result<impl Future<Output = ()>, Error> {
+    let (ended, mut hung_up) = (serve::ended()?, serve::listen(SignalKind::hangup())?);
+    Ok(async move {
+        tokio::select! {
+            () = ended => {}
+            _ = hung_up.recv() => {}
+        }
+    })
+}
+
 /// The demo's folder; a temporary one goes with it.
+#[derive(Debug)]
 struct Folder {
     path: PathBuf,
     is_temporary: bool,
+}
+
+impl Folder {
+    /// A new folder that only its owner enters, named from `prefix`.
+    fn temporary(prefix: &str) -> Result<Self, Error> {
+        let name = format!("{prefix}-{}", HEXLOWER.encode(key::random()?.get(..8).unwrap_or_default()));
+        let path = std::env::temp_dir().join(name);
+        file::create_private_folder(&path)?;
+        Ok(Self { path, is_temporary: true })
+    }
 }
 
 impl Drop for Folder {
@@ -182,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_temporary_folder_goes_with_the_demo() {
-        let demo = Demo { smoke: true, plugins: PathBuf::new(), listen: None, data_dir: None };
+        let demo = Demo { smoke: true, postgres: false, plugins: PathBuf::new(), listen: None, data_dir: None };
 
         let folder = demo.folder().unwrap();
         let path = folder.path.clone();
@@ -196,7 +230,8 @@ mod tests {
     fn a_folder_that_is_used_is_left_alone() {
         let used = tempfile::tempdir().unwrap();
         std::fs::write(used.path().join("x"), "x").unwrap();
-        let demo = Demo { smoke: true, plugins: PathBuf::new(), listen: None, data_dir: Some(used.path().to_owned()) };
+        let data_dir = Some(used.path().to_owned());
+        let demo = Demo { smoke: true, postgres: false, plugins: PathBuf::new(), listen: None, data_dir };
 
         assert!(matches!(demo.folder(), Err(Error::Exists { .. })));
         assert!(used.path().join("x").exists());

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use bulkhead_model::Digest;
-use bulkhead_trust::{StructuralLimits, artifact, lint};
+use bulkhead_trust::{Files, StructuralLimits, artifact, lint};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ use super::Context;
 use crate::error::Error;
 use crate::file::{self, ARTIFACT_BYTES_MAX, DOCUMENT_BYTES_MAX, Existing, PUBLIC};
 use crate::project::{Contents, Project};
-use crate::view;
+use crate::{sql, view};
 
 const EXAMPLES: &str = "\
 Packing is the last step before signing: whatever changes the file afterwards, such as `wasm-tools strip`, \
@@ -53,9 +53,9 @@ impl Pack {
 impl Options {
     /// Packs the project and tells where the artifact lies.
     pub(crate) fn pack(&self, context: &Context, project: &Project) -> Result<(), Error> {
-        let Packed { bytes, warnings } =
+        let Packed { bytes, warnings, sql } =
             pack(project, &read_component(&project.component_path()?)?, self.sbom.as_deref())?;
-        for warning in &warnings {
+        for warning in warnings.into_iter().chain(sql.iter().map(ToString::to_string)) {
             context.output.note(&format!("warning: {warning}"));
         }
         let path = self.out.clone().unwrap_or_else(|| project.folder().join(project.artifact_name()));
@@ -75,6 +75,8 @@ pub(crate) struct Packed {
     pub(crate) bytes: Vec<u8>,
     /// Each names a file or a field.
     pub(crate) warnings: Vec<String>,
+    /// What migrations lock, destroy, or do on one engine alone.
+    pub(crate) sql: Vec<sql::Warning>,
 }
 
 /// The artifact of a project and its compiled component.
@@ -94,7 +96,16 @@ pub(crate) fn pack(project: &Project, component: &[u8], sbom: Option<&Path>) -> 
     warnings.extend(
         large.into_iter().map(|refusal| format!("{}: only a policy rule with this limit lets it in", refusal.detail)),
     );
-    Ok(Packed { bytes, warnings })
+    Ok(Packed { bytes, warnings, sql: check_sql(project, migrations)? })
+}
+
+/// What migrations lock, destroy, or do on one engine alone; an error for what no host would run.
+pub(crate) fn check_sql(project: &Project, migrations: &Files) -> Result<Vec<sql::Warning>, Error> {
+    sql::check(migrations).map_err(|issues| Error::Invalid {
+        path: project.manifest_path.clone(),
+        issues,
+        next: "write what the guide for plugin authors, under \"SQL\", says to write instead",
+    })
 }
 
 /// The compiled component, with advice where there is none.

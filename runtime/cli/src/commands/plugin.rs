@@ -55,6 +55,7 @@ Examples:
 const UNINSTALL_EXAMPLES: &str = "\
 Examples:
   bulkhead plugin uninstall acme.crm                 keep the tenants' data
+  bulkhead plugin uninstall acme.crm --data archive  write it to an archive, then delete it
   bulkhead plugin uninstall acme.crm --data drop     delete it";
 
 /// One plugin.
@@ -113,6 +114,8 @@ pub(crate) struct Uninstall {
 enum Data {
     /// It stays.
     Keep,
+    /// The host writes it to an archive in its data folder, then deletes it.
+    Archive,
     /// It is deleted.
     Drop,
 }
@@ -308,6 +311,7 @@ impl Uninstall {
     async fn run(&self, context: &Context, client: &Client) -> Result<(), Error> {
         let data = match self.data {
             Data::Keep => "keep",
+            Data::Archive => "archive",
             Data::Drop => "drop",
         };
         let force = if self.force { "true" } else { "false" };

@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use bulkhead_host::sql::{Engines, FUNCTIONS};
 use bulkhead_model::Manifest;
 use clap::{Arg, ArgAction, Args, Command, CommandFactory};
 use serde_json::Value;
@@ -64,8 +65,28 @@ fn documents() -> Vec<(&'static str, String)> {
         ("errors.md", bulkhead_server::problems_reference()),
         ("manifest.schema.json", format!("{:#}\n", Manifest::json_schema())),
         ("configuration.md", configuration()),
+        ("sql.md", functions()),
         ("openapi.json", format!("{:#}\n", bulkhead_server::openapi(None))),
     ]
+}
+
+/// The functions that plugins' SQL may call, from the guard's table.
+fn functions() -> String {
+    let mut text = "# SQL functions\n\n\
+        What a plugin's SQL may call; every other function is refused. \"Unlike\" is there on both engines with answers that \
+        differ in type or form: `bulkhead check` says how. What else SQL may say is in \
+        [the guide](../guides/plugin-author.md#sql).\n\n| function | SQLite | PostgreSQL |\n|---|---|---|\n"
+        .to_owned();
+    for function in FUNCTIONS {
+        let (sqlite, postgres) = match function.engines {
+            Engines::Both => ("yes", "yes"),
+            Engines::Unlike => ("unlike", "unlike"),
+            Engines::Sqlite => ("yes", ""),
+            Engines::Postgres => ("", "yes"),
+        };
+        put(&mut text, &format!("| `{}` | {sqlite} | {postgres} |\n", function.name));
+    }
+    text
 }
 
 /// The configuration's keys, from its JSON Schema.
@@ -211,6 +232,7 @@ mod tests {
             assert!(cli.contains(&format!("`{name}`")), "{name}");
         }
         assert!(!cli.contains("compile-worker"));
+        assert!(functions().contains("\n| `hex` | yes |  |\n"));
         for code in Code::ALL {
             assert!(errors.contains(&format!("## {code}\n")), "{code}");
         }

@@ -2,7 +2,7 @@
 //! Everything that it does is in `bulkhead_server` and below.
 
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Context;
 use super::config::Source;
@@ -51,19 +51,21 @@ impl Serve {
 
 /// Ready when the process is told to end: Ctrl-C in a terminal, SIGTERM by a service manager.
 pub(crate) fn ended() -> Result<impl Future<Output = ()>, Error> {
-    let listen = |kind| {
-        signal(kind).map_err(|error| Error::Step {
-            what: "listen for signals",
-            reason: error.to_string(),
-            next: "run it again; see the system's limits if it persists".to_owned(),
-        })
-    };
     let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
     Ok(async move {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
+    })
+}
+
+/// From here on a signal of this kind no longer ends the process by itself.
+pub(crate) fn listen(kind: SignalKind) -> Result<Signal, Error> {
+    signal(kind).map_err(|error| Error::Step {
+        what: "listen for signals",
+        reason: error.to_string(),
+        next: "run it again; see the system's limits if it persists".to_owned(),
     })
 }
 

@@ -1,5 +1,8 @@
 //! Help, completions, the generated reference, and the errors of a host that is not there.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+
 use crate::bench::Bench;
 
 #[test]
@@ -42,6 +45,29 @@ fn a_host_that_is_not_there_is_unreachable() {
         assert!(stderr.contains("bulkhead serve"), "{stderr}");
         assert!(!stderr.contains("token"), "{stderr}");
     }
+}
+
+#[test]
+fn a_demo_that_fails_leaves_no_server_and_no_folder() {
+    let bench = Bench::new();
+    // A folder that the server's user may enter, too.
+    fs::set_permissions(bench.path(""), Permissions::from_mode(0o755)).unwrap();
+
+    for line in ["demo --smoke --plugins none", "demo --smoke --postgres --plugins none"] {
+        let output = bench.command(line).env("TMPDIR", bench.path("")).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+
+        assert_eq!(output.status.code(), Some(4), "{line}: {stderr}");
+        assert!(stderr.contains("none/hello/plugin.toml"), "{line}: {stderr}");
+        assert_eq!(bench.names(), Vec::<String>::new(), "{line}");
+    }
+}
+
+#[test]
+fn a_demo_on_postgresql_keeps_no_folder() {
+    let stderr = Bench::new().fails(2, "demo --postgres --data-dir data");
+
+    assert!(stderr.contains("--data-dir"), "{stderr}");
 }
 
 #[test]

@@ -48,6 +48,75 @@ fn a_manifest_that_asks_for_what_the_component_has_not_is_refused() {
     assert_eq!(bench.refusal("pack"), ["manifest-mismatch"]);
 }
 
+/// A project with these migrations beside its component.
+fn project_with(migrations: &[(&str, &str)]) -> Bench {
+    let bench = Bench::project();
+    fs::create_dir(bench.path("migrations")).unwrap();
+    for (name, text) in migrations {
+        bench.write(&format!("migrations/{name}"), text);
+    }
+    bench
+        .write("plugin.toml", format!("{MANIFEST}\n[capabilities]\nsql = true\n[migrations]\npath = \"migrations\"\n"));
+    bench
+}
+
+#[test]
+fn a_statement_that_no_host_runs_is_refused_with_its_file_and_number() {
+    let bench = project_with(&[
+        ("0001_notes.sql", "CREATE TABLE notes (id text);\nSELECT pg_sleep(10);"),
+        ("0002_more.sqlite.sql", "PRAGMA foreign_keys = OFF"),
+        ("0002_more.postgres.sql", "SELECT 1"),
+        ("0002_more.down.sql", "TRUNCATE notes"),
+    ]);
+
+    for (command, is_compiled) in [("check", true), ("pack", true), ("check", false)] {
+        if !is_compiled {
+            fs::remove_file(bench.path("echo.component.wasm")).unwrap();
+        }
+        let stderr = bench.fails(1, command);
+        for told in [
+            "migrations/0001_notes.sql: statement 2 (line 2): function:pg_sleep",
+            "migrations/0002_more.sqlite.sql: statement 1 (line 1): syntax:",
+            "migrations/0002_more.down.sql: statement 1 (line 1): statement:truncate",
+        ] {
+            assert!(stderr.contains(told), "{command}: {told}: {stderr}");
+        }
+        assert!(!stderr.contains("0002_more.postgres.sql"), "{stderr}");
+    }
+}
+
+#[test]
+fn what_a_migration_locks_or_does_on_one_engine_alone_is_a_warning() {
+    let bench = project_with(&[
+        ("0001_notes.sql", "CREATE TABLE notes (id text PRIMARY KEY); CREATE INDEX notes_by_id ON notes (id)"),
+        ("0002_more.sql", "ALTER TABLE notes ADD COLUMN at timestamp;\nUPDATE notes SET at = now();\nDROP TABLE old"),
+    ]);
+
+    let warnings = bench.json("check")["sql"].take();
+    let text = bench.ok("check");
+
+    let found: Vec<_> =
+        warnings.as_array().unwrap().iter().map(|w| (&w["file"], &w["statement"], &w["code"])).collect();
+    let wanted = [(2, "touches-all-rows"), (2, "clock"), (3, "drops")];
+    assert_eq!(found.len(), wanted.len(), "{warnings}");
+    for ((file, statement, code), (number, name)) in found.into_iter().zip(wanted) {
+        assert_eq!(
+            (file.as_str(), statement.as_u64(), code.as_str()),
+            (Some("migrations/0002_more.sql"), Some(number), Some(name))
+        );
+    }
+    assert!(text.contains("warning: migrations/0002_more.sql, statement 3: drops: "), "{text}");
+    bench.ok("pack");
+}
+
+#[test]
+fn a_misnamed_migration_is_refused_before_anything_is_compiled() {
+    let bench = project_with(&[("1_notes.sql", "SELECT 1")]);
+    fs::remove_file(bench.path("echo.component.wasm")).unwrap();
+
+    assert_eq!(bench.refusal("check"), ["malformed"]);
+}
+
 #[test]
 fn a_secret_among_the_files_is_found_before_and_after_the_build() {
     let bench = Bench::project();

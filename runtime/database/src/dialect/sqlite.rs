@@ -5,6 +5,7 @@
 mod attacks;
 mod blobs;
 mod connection;
+mod export;
 mod files;
 mod functions;
 mod gate;

@@ -43,6 +43,10 @@ pub const SHARDS: u16 = 16;
 pub const SHARDS_MAX: u16 = 1_024;
 /// (Tenant, plugin) pairs of one login: its first use of a role takes time with the number of its roles.
 pub const ROLES_PER_SHARD_MAX: u32 = 1_000;
+/// Time in which all tables of a plugin in a tenant are read for an archive.
+pub const EXPORT: Duration = Duration::from_secs(60 * 60);
+/// Bytes of rows that such a read hands on at once, unless one row has more.
+pub const EXPORT_PIECE_BYTES: usize = 256 << 10;
 /// Bytes of a key.
 pub const KEY_BYTES_MAX: usize = 512;
 /// Bytes of a value in the key-value store.

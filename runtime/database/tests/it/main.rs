@@ -16,6 +16,7 @@ mod blob_limits;
 mod blobs;
 mod crash;
 mod engines;
+mod export;
 mod guard;
 mod guard_cases;
 mod guard_live;

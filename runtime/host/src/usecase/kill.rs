@@ -117,7 +117,7 @@ impl Host {
     }
 
     /// Starts what was mounted while it was stopped; a tenant's failure is recorded and leaves the others alone.
-    async fn start_revived(&self) -> Result<(), Error> {
+    pub(crate) async fn start_revived(&self) -> Result<(), Error> {
         let snapshot = self.snapshot();
         let kills = self.inner.kills.load_full();
         for (tenant, view) in &snapshot.tenants {

@@ -7,6 +7,7 @@ use bulkhead_database::{Act, PolicyRow};
 use bulkhead_model::manifest::Issue;
 use bulkhead_model::{Actor, Code, Coded, PluginId, Role, TenantId, TenantPluginStatus, Version};
 use bulkhead_trust::{Policy, State};
+use jiff::Timestamp;
 
 use crate::auth::require;
 use crate::clock;
@@ -32,6 +33,48 @@ impl Host {
                 installed_at: None,
             },
         })
+    }
+
+    /// The keys that the policy in force knows, by principal: whose signatures count, and in which rules.
+    pub fn list_signers(&self, actor: &Actor) -> Result<Vec<view::Signer>, Error> {
+        require(actor, &[Role::Security], "security")?;
+        let policy = self.inner.policy.load();
+        let now = clock::now();
+        let mut signers = Vec::new();
+        for principal in &policy.principals {
+            let rules: Vec<String> = policy
+                .allow
+                .iter()
+                .filter(|rule| rule.signers.iter().any(|wanted| wanted.of.contains(&principal.name)))
+                .map(|rule| rule.id.clone())
+                .collect();
+            for key in &principal.keys {
+                let denied = policy
+                    .deny
+                    .iter()
+                    .find(|deny| deny.key.as_ref() == Some(key) && deny.from.is_none_or(|from| from <= now));
+                let status = if denied.is_some() {
+                    "denied"
+                } else if principal.valid_from.is_some_and(|from| now < from) {
+                    "not-yet"
+                } else if principal.valid_until.is_some_and(|until| until <= now) {
+                    "expired"
+                } else {
+                    "active"
+                };
+                signers.push(view::Signer {
+                    principal: principal.name.clone(),
+                    key: key.to_policy_text(),
+                    key_id: key.id(),
+                    valid_from: principal.valid_from.map(Timestamp::as_microsecond),
+                    valid_until: principal.valid_until.map(Timestamp::as_microsecond),
+                    status,
+                    reason: denied.map(|deny| deny.reason.clone()),
+                    rules: rules.clone(),
+                });
+            }
+        }
+        Ok(signers)
     }
 
     /// Puts a policy in force: a DSSE envelope signed by enough root keys, of a version higher than any before. Every

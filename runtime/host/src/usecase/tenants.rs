@@ -69,10 +69,16 @@ impl Host {
         require_super_admin(actor)?;
         let _turn = self.inner.acts.tenant(tenant).await?;
         let row = self.set_status(tenant, TenantStatus::Active, &Act::new(actor, clock::now_micros())).await?;
-        if self.snapshot().tenants.get(tenant).is_none_or(|view| view.suspended) {
-            self.start_tenant(tenant).await?;
-        }
+        self.resume_here(tenant).await?;
         Ok(view_tenant(row))
+    }
+
+    /// Starts an active tenant's plugins on this host, unless it is served here. The caller holds the tenant's turn.
+    pub(crate) async fn resume_here(&self, tenant: &TenantId) -> Result<(), Error> {
+        match self.snapshot().tenants.get(tenant) {
+            Some(view) if !view.suspended => Ok(()),
+            Some(_) | None => self.start_tenant(tenant).await,
+        }
     }
 
     /// Deletes a tenant with all its plugins' data. There is no way back. A crash, or a file that cannot be deleted, leaves a

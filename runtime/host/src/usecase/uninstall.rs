@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::host::Host;
 use crate::release;
 use crate::start::end_calls;
+use crate::usecase::export::{ARCHIVE_STEP, is_archived};
 use crate::usecase::operation::{Progress, view_operation};
 use crate::view;
 
@@ -18,9 +19,16 @@ pub enum DataChoice {
     /// It stays, for a later install.
     #[default]
     Keep,
+    /// It is written to an archive in the data folder, then deleted.
+    Archive,
     /// It is deleted.
     Drop,
 }
+
+/// Kinds of operations, by what becomes of the data.
+const KEEP: &str = "uninstall";
+const ARCHIVE: &str = "uninstall-archive";
+const DROP: &str = "uninstall-drop";
 
 impl Host {
     /// Uninstalls a plugin that is installed or disabled. With dependants it needs `force`, which disables them.
@@ -61,8 +69,9 @@ impl Host {
         let mut tx = self.inner.db.begin().await?;
         tx.advance_plugin(plugin, Transition::BeginUninstall, &act).await?;
         let kind = match data {
-            DataChoice::Keep => "uninstall",
-            DataChoice::Drop => "uninstall-drop",
+            DataChoice::Keep => KEEP,
+            DataChoice::Archive => ARCHIVE,
+            DataChoice::Drop => DROP,
         };
         let operation = tx
             .insert_operation(
@@ -78,19 +87,28 @@ impl Host {
     pub(crate) async fn run_uninstall(&self, operation: &OperationRow) -> Result<(), Error> {
         let plugin = &operation.plugin_id;
         let _turn = self.inner.acts.plugin(plugin).await?;
+        let drops = operation.kind != KEEP;
         let mut progress = Progress::new(self, operation);
+        // Told first: whoever takes this up after the next crash must know that the archive is whole.
+        let is_archived = is_archived(operation);
+        if is_archived {
+            progress.step(ARCHIVE_STEP, 1, 1).await?;
+        }
         progress.step("unmount", 0, 1).await?;
-        if operation.kind == "uninstall-drop" {
+        if drops {
             self.end_calls_everywhere(plugin).await;
         }
         self.unmount_everywhere(plugin).await;
         progress.step("unmount", 1, 1).await?;
         let act = Act::system(clock::now_micros());
-        if operation.kind == "uninstall-drop" {
+        if operation.kind == ARCHIVE && !is_archived {
+            self.archive_plugin(operation, &mut progress).await?;
+        }
+        if drops {
             self.drop_data(plugin, &mut progress).await?;
         }
         let mut tx = self.inner.db.begin().await?;
-        if operation.kind == "uninstall-drop" {
+        if drops {
             tx.delete_plugin_tenants(plugin, &act).await?;
         }
         tx.advance_plugin(plugin, Transition::FinishUninstall, &act).await?;

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::host::Host;
 use crate::release::{self, Release};
 use crate::snapshot::{Enabled, TenantView};
-use crate::worker::{reconcile, sweep, upkeep};
+use crate::worker::{follow, reconcile, sweep, upkeep};
 
 /// Rows of one read.
 const PAGE: u32 = 1_000;
@@ -20,6 +20,8 @@ const PAGE: u32 = 1_000;
 const RELEASES_PAGE: u32 = 100;
 
 pub(crate) async fn run(host: &Host) -> Result<(), Error> {
+    // Read before the rest: what changes meanwhile is seen twice and not missed.
+    let changes = host.inner.db.changes().await?;
     host.load_policy().await?;
     host.load_kills().await?;
     host.load_hooks().await?;
@@ -28,6 +30,7 @@ pub(crate) async fn run(host: &Host) -> Result<(), Error> {
     host.inner.booted.store(true, Ordering::Release);
     upkeep::start(host);
     reconcile::start(host);
+    follow::start(host, changes);
     sweep::run(host).await
 }
 

@@ -38,6 +38,8 @@ pub(super) struct Endpoint {
     pub(super) status: u16,
     /// JSON body that it answers.
     pub(super) output: Option<Shape>,
+    /// Media type of a file that it answers.
+    pub(super) file: Option<&'static str>,
     handler: fn() -> MethodRouter<App>,
 }
 
@@ -50,7 +52,7 @@ impl Endpoint {
         summary: &'static str,
         handler: fn() -> MethodRouter<App>,
     ) -> Self {
-        Self { method, path, who, summary, query: &[], input: None, status: 204, output: None, handler }
+        Self { method, path, who, summary, query: &[], input: None, status: 204, output: None, file: None, handler }
     }
 
     /// With a JSON body.
@@ -63,6 +65,13 @@ impl Endpoint {
     pub(super) const fn answers<T: JsonSchema>(mut self, status: u16) -> Self {
         self.status = status;
         self.output = Some(SchemaGenerator::subschema_for::<T>);
+        self
+    }
+
+    /// With a file as its answer.
+    pub(super) const fn answers_file(mut self, media_type: &'static str) -> Self {
+        self.status = 200;
+        self.file = Some(media_type);
         self
     }
 

@@ -58,6 +58,9 @@ fn operation(endpoint: &Endpoint, schemas: &mut SchemaGenerator) -> Value {
     if let Some(output) = endpoint.output {
         content = json!({ "application/json": { "schema": output(schemas).to_value() } });
     }
+    if let Some(media_type) = endpoint.file {
+        content = json!({ media_type: { "schema": { "type": "string", "format": "binary" } } });
+    }
     let mut answered = json!({ "description": "Done." });
     put(&mut answered, "content", content);
     let mut operation = json!({

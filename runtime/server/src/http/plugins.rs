@@ -35,7 +35,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     Endpoint::new("post", "/api/v1/plugins", Who::SuperAdmin, "Register an artifact: multipart parts `artifact` and repeated `bundle`, or `application/wasm`; 200 when it is known already", || post(register))
         .answers::<PluginBody>(201),
     Endpoint::new("get", "/api/v1/plugins/{id}", Who::SuperAdmin, "Show a plugin", || get(show)).answers::<PluginBody>(200),
-    Endpoint::new("delete", "/api/v1/plugins/{id}", Who::SuperAdmin, "Uninstall a plugin; `data` is `keep` or `drop`", || delete(uninstall))
+    Endpoint::new("delete", "/api/v1/plugins/{id}", Who::SuperAdmin, "Uninstall a plugin; `data` is `keep`, `archive` or `drop`", || delete(uninstall))
         .query(&["data", "force"])
         .answers::<OperationBody>(202),
     Endpoint::new("post", "/api/v1/plugins/{id}/install", Who::SuperAdmin, "Install a registered version", || post(install)).takes::<InstallBody>().answers::<OperationBody>(202),
@@ -152,6 +152,7 @@ struct UninstallQuery {
 enum DataQuery {
     #[default]
     Keep,
+    Archive,
     Drop,
 }
 
@@ -163,6 +164,7 @@ async fn uninstall(
 ) -> Result<Accepted, Problem> {
     let data = match query.data {
         DataQuery::Keep => DataChoice::Keep,
+        DataQuery::Archive => DataChoice::Archive,
         DataQuery::Drop => DataChoice::Drop,
     };
     let force = match query.force.as_deref() {

@@ -13,7 +13,7 @@ use super::body::JsonText;
 use super::endpoint::{Endpoint, Who};
 use super::extract::{Admin, Query};
 use super::problem::Problem;
-use super::wire::{self, Time};
+use super::wire::{self, List, Time};
 use crate::app::App;
 
 pub(super) const ENDPOINTS: &[Endpoint] = &[
@@ -37,7 +37,49 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     )
     .query(&["plugin", "version", "tenant"])
     .answers::<ExplanationBody>(200),
+    Endpoint::new(
+        "get",
+        "/api/v1/signers",
+        Who::Security,
+        "List the keys that the policy in force knows, and whether their signatures count",
+        || get(signers),
+    )
+    .answers::<List<SignerBody>>(200),
 ];
+
+/// A key that the policy knows.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Signer")]
+struct SignerBody {
+    principal: String,
+    /// `ed25519:` and the base64 of the public key.
+    key: String,
+    /// SHA-256 of the key's SPKI form.
+    key_id: String,
+    valid_from: Option<Time>,
+    valid_until: Option<Time>,
+    /// `active`, `not-yet`, `expired` or `denied`.
+    status: &'static str,
+    /// Why it is denied.
+    reason: Option<String>,
+    /// Allow rules that name its principal.
+    rules: Vec<String>,
+}
+
+impl SignerBody {
+    fn of(signer: view::Signer) -> Self {
+        Self {
+            principal: signer.principal,
+            key: signer.key,
+            key_id: signer.key_id.to_string(),
+            valid_from: signer.valid_from.map(Time::of),
+            valid_until: signer.valid_until.map(Time::of),
+            status: signer.status,
+            reason: signer.reason,
+            rules: signer.rules,
+        }
+    }
+}
 
 /// The policy in force.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -113,6 +155,10 @@ async fn install(
     JsonText(envelope): JsonText,
 ) -> Result<Json<PolicyBody>, Problem> {
     Ok(Json(PolicyBody::of(app.host.install_policy(&actor, envelope.as_bytes()).await?)))
+}
+
+async fn signers(State(app): State<App>, Admin(actor): Admin) -> Result<Json<List<SignerBody>>, Problem> {
+    Ok(List::whole(app.host.list_signers(&actor)?, SignerBody::of))
 }
 
 /// `?plugin&version&tenant`

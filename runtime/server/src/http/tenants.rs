@@ -1,11 +1,14 @@
 //! `/api/v1/tenants`: tenants of the host.
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, post};
 use bulkhead_host::view;
 use bulkhead_model::TenantId;
 use http::StatusCode;
+use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -42,7 +45,18 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     .answers::<TenantBody>(200),
     Endpoint::new("post", "/api/v1/tenants/{id}/resume", Who::SuperAdmin, "End a suspension", || post(resume))
         .answers::<TenantBody>(200),
+    Endpoint::new(
+        "post",
+        "/api/v1/tenants/{id}/export",
+        Who::SuperAdmin,
+        "Archive what all plugins keep in a tenant; a stream, whole only if it ends in good order",
+        || post(export),
+    )
+    .answers_file(TAR),
 ];
+
+/// Media type of an archive.
+const TAR: &str = "application/x-tar";
 
 /// A tenant.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -116,4 +130,16 @@ async fn resume(
     Named(id): Named<TenantId>,
 ) -> Result<Json<TenantBody>, Problem> {
     Ok(Json(TenantBody::of(app.host.resume_tenant(&actor, &id).await?)))
+}
+
+async fn export(State(app): State<App>, Admin(actor): Admin, Named(id): Named<TenantId>) -> Result<Response, Problem> {
+    let export = app.host.export_tenant(&actor, &id).await?;
+    let disposition = format!("attachment; filename=\"{}\"", export.file_name);
+    // Read as fast as the client takes it.
+    let pieces = futures_util::stream::unfold(export, async |mut export| {
+        let piece = export.next().await?;
+        Some((piece, export))
+    });
+    let headers = [(CONTENT_TYPE, TAR), (CONTENT_DISPOSITION, disposition.as_str())];
+    Ok((headers, Body::from_stream(pieces)).into_response())
 }

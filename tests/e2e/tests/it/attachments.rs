@@ -2,7 +2,7 @@
 
 use bulkhead_testkit::client::send;
 use bulkhead_testkit::guests::NOTES;
-use bulkhead_testkit::{Answer, Client, TestHost};
+use bulkhead_testkit::{Answer, Builder, Client, TestHost};
 use reqwest::Method;
 use serde_json::json;
 
@@ -36,7 +36,12 @@ async fn delete(user: &Client, path: &str) -> Answer {
 
 #[tokio::test]
 async fn a_file_comes_back_as_it_went_and_outlives_the_host() {
-    let host = TestHost::new().tenant("acme").with(NOTES).await;
+    comes_back(TestHost::new()).await;
+    comes_back(TestHost::on_postgres()).await;
+}
+
+async fn comes_back(builder: Builder) {
+    let host = builder.tenant("acme").with(NOTES).await;
     let (bytes, largest) = (picture(700_001, 1), picture(REQUEST_BYTES_MAX - 4_096, 2));
     let user = host.user("acme", &[VIEW, EDIT]);
     let note = write_note(&user).await;

@@ -247,3 +247,33 @@ async fn a_host_whose_root_keys_were_changed_starts_and_allows_nothing_until_it_
     host.user("acme", &[]).ready("acme.hello").await;
     assert_eq!(greet(&host).await, 200);
 }
+
+#[tokio::test]
+async fn the_signers_are_those_whose_keys_the_policy_knows() {
+    let host = TestHost::new().await;
+    let text = format!(
+        "[[principal]]\nname = \"bob\"\nkeys = [\"bob\"]\nvalid = [\"2019-01-01\", \"2020-01-01\"]\n\
+         [[principal]]\nname = \"mallory\"\nkeys = [\"mallory\"]\n{STANDARD}\n\
+         [[deny]]\nplugin = \"*\"\nkey = \"mallory\"\nreason = \"stolen\"\n"
+    );
+    host.install_policy(&text).await;
+
+    let signers = host.security().get("/api/v1/signers").await.expect(200).json();
+    let refused = host.admin().get("/api/v1/signers").await;
+
+    let told: Vec<_> = signers["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|signer| (signer["principal"].clone(), signer["status"].clone(), signer["rules"].clone()))
+        .collect();
+    let wanted = [
+        ("bob", "expired", json!([])),
+        ("mallory", "denied", json!([])),
+        ("alice", "active", json!(["everything-by-alice"])),
+    ];
+    assert_eq!(told, wanted.map(|(who, status, rules)| (json!(who), json!(status), rules)));
+    assert_eq!(signers["items"][1]["reason"], "stolen");
+    assert!(signers["items"][2]["key"].as_str().unwrap().starts_with("ed25519:"));
+    assert_eq!(refused.outcome(), (403, "role-required".to_owned()));
+}

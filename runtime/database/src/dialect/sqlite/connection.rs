@@ -325,6 +325,24 @@ impl Connection {
         Ok(())
     }
 
+    /// Runs a statement of the host that only reads and may be long, until `deadline`, and gives each row to `each`.
+    pub(super) fn host_read(
+        &self,
+        text: &str,
+        deadline: Instant,
+        mut each: impl FnMut(&RawStatement) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        let mut raw = self.prepare_host(text)?;
+        loop {
+            // Others' memory grows and shrinks meanwhile: a row's own begins here.
+            self.start(deadline);
+            if !self.step(&mut raw)? {
+                return Ok(());
+            }
+            each(&raw)?;
+        }
+    }
+
     fn prepare_host(&self, text: &str) -> Result<RawStatement, StorageError> {
         let text = CString::new(text).map_err(|_| StorageError::Denied("nul".to_owned()))?;
         let (raw, _) = self.handle.prepare(&text, 0).map_err(|failure| self.answer(&failure))?;

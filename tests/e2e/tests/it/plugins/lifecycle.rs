@@ -3,7 +3,7 @@
 
 use bulkhead_testkit::guests::{self, HELLO, NOTES, hostile};
 use bulkhead_testkit::keys::ALICE;
-use bulkhead_testkit::{Answer, Client, TestHost};
+use bulkhead_testkit::{Answer, Client, TestHost, eventually};
 use insta::assert_json_snapshot;
 use serde_json::{Value, json};
 
@@ -274,4 +274,21 @@ async fn every_plugin_survives_a_restart_in_its_state() {
     user.ready("acme.hello").await;
     user.get_route("acme.hello", "/hello").await.expect(200);
     assert_eq!(user.get_route("acme.notes", "/notes").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_plugin_is_told_that_it_ends_when_its_calls_have_ended() {
+    let host = TestHost::new().tenant("acme").with(NOTES).await;
+    let metrics = Client::new(&format!("http://{}", host.metrics_address()), None);
+    let ended = async || {
+        let text = metrics.get("/metrics").await.text();
+        let series =
+            text.lines().find(|line| line.starts_with("bulkhead_calls_total{") && line.contains("\"shutdown\""));
+        series.filter(|line| line.contains("acme.notes") && line.contains("\"ok\"") && line.ends_with(" 1")).map(|_| ())
+    };
+    assert!(ended().await.is_none());
+
+    host.tenant_admin("acme").disable_here("acme.notes").await.expect(200);
+
+    eventually("the plugin's end", ended).await;
 }
