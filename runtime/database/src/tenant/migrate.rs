@@ -122,7 +122,7 @@ impl Coded for MigrationError {
     }
 }
 
-/// The migrations among an artifact's files that are for `SQLite`, in order: see [`select_for`].
+/// The migrations among an artifact's files that are for `SQLite`, in order, for who reads files without a host.
 pub fn select_migrations<'a>(
     files: impl IntoIterator<Item = (&'a str, &'a [u8])>,
 ) -> Result<Vec<PluginMigration>, MigrationError> {
@@ -143,8 +143,8 @@ pub(crate) fn select_for<'a>(
     select(engine, files, forward)
 }
 
-/// The files `NNNN_name.down.sql` or `NNNN_name.<engine>.down.sql` that undo a migration each, in order. Nothing runs them
-/// but an operator by force.
+/// The files `NNNN_name.down.sql` or `NNNN_name.<engine>.down.sql` that undo a migration each, in order.
+/// [`PluginStore::revert`] runs them.
 pub(crate) fn select_downs<'a>(
     engine: &str,
     files: impl IntoIterator<Item = (&'a str, &'a [u8])>,
