@@ -1,8 +1,7 @@
 //! The host's tables on both engines: what is written is read back, what must not happen does not.
 
 use bulkhead_database::{
-    Act, DatabaseConfig, Db, Error, HookRow, NewOperation, NewRelease, OperationEnd, PolicyRow, TenantPluginRow,
-    TenantStatus,
+    Act, DatabaseConfig, Db, Error, HookRow, NewRelease, PolicyRow, TenantPluginRow, TenantStatus,
 };
 use bulkhead_model::manifest::{HookKind, OnFailure};
 use bulkhead_model::{Code, Coded, Digest, Interface, PluginStatus, TenantPluginStatus, Transition};
@@ -379,41 +378,6 @@ async fn hooks_and_stops_come_and_go() {
         assert!(!tx.delete_kill(Some(&crm), Some(&tenant("bank")), &act(6)).await.unwrap());
         tx.commit().await.unwrap();
         assert_eq!((engine.db.list_hooks().await.unwrap().len(), engine.db.list_kills().await.unwrap().len()), (0, 1));
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_running_operation_is_found_after_a_restart_and_ends_once() {
-    for_each_engine(async |engine| {
-        let new = NewOperation {
-            kind: "install",
-            plugin_id: &plugin("acme.crm"),
-            version: &version("1.0.0"),
-            request: "{}",
-            actor: "anna",
-        };
-        let mut tx = engine.db.begin().await.unwrap();
-        let operation = tx.insert_operation(&new, 1).await.unwrap();
-        tx.commit().await.unwrap();
-        engine.db.set_operation_steps(&operation.operation_id, "[1]", 2).await.unwrap();
-
-        let restarted = Db::open(&DatabaseConfig::new(&engine.url)).await.unwrap();
-        let running = restarted.list_running_operations().await.unwrap();
-        assert_eq!(running.iter().map(|row| row.steps.as_str()).collect::<Vec<_>>(), ["[1]"]);
-
-        let mut tx = restarted.begin().await.unwrap();
-        let failed = OperationEnd::Failed { code: "conflict", detail: "why".into() };
-        tx.finish_operation(&operation.operation_id, "[2]", &failed, 3).await.unwrap();
-        tx.finish_operation(&operation.operation_id, "[3]", &OperationEnd::Succeeded, 4).await.unwrap();
-        tx.commit().await.unwrap();
-        let ended = restarted.find_operation(&operation.operation_id).await.unwrap().unwrap();
-        assert_eq!(
-            (ended.status.as_str(), ended.steps.as_str(), ended.error_code.as_deref()),
-            ("failed", "[2]", Some("conflict"))
-        );
-        assert!(restarted.list_running_operations().await.unwrap().is_empty());
-        restarted.close().await;
     })
     .await;
 }

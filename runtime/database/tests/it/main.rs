@@ -25,6 +25,7 @@ mod isolation;
 mod kv;
 mod many_tenants;
 mod migrations;
+mod operations;
 mod postgres;
 mod server;
 mod sql;
