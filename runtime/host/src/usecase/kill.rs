@@ -67,6 +67,10 @@ impl Host {
         if reason.len() > REASON_BYTES_MAX {
             return Err(Error::InvalidName(format!("a reason is at most {REASON_BYTES_MAX} bytes long")));
         }
+        // Not every engine can store it, and a stop that can never be recorded would be tried for ever.
+        if reason.contains('\0') {
+            return Err(Error::InvalidName("a reason has no NUL".to_owned()));
+        }
         let kill = Kill {
             plugin: plugin.cloned(),
             tenant: tenant.cloned(),
@@ -77,7 +81,9 @@ impl Host {
         {
             let _changing = self.inner.changing.lock().await;
             let mut unwritten = self.inner.unwritten_kills.lock();
-            if unwritten.len() >= UNWRITTEN_MAX {
+            unwritten.retain(|other| (other.plugin.as_ref(), other.tenant.as_ref()) != (plugin, tenant));
+            // A stop of everything is always taken.
+            if unwritten.len() >= UNWRITTEN_MAX && plugin.is_some() {
                 return Err(Error::Conflict(format!(
                     "{UNWRITTEN_MAX} stops wait to be recorded; stop everything instead"
                 )));
@@ -94,13 +100,21 @@ impl Host {
     /// Records the stops that are in force on this node alone. Those that cannot be recorded now are tried again.
     pub(crate) async fn write_kills(&self) -> Result<(), Error> {
         let waiting = self.inner.unwritten_kills.lock().clone();
+        let mut failed = None;
         for kill in waiting {
-            let mut tx = self.inner.db.begin().await?;
-            tx.insert_kill(kill.plugin.as_ref(), kill.tenant.as_ref(), &kill.reason, &kill.act).await?;
-            tx.commit().await?;
-            self.inner.unwritten_kills.lock().retain(|other| *other != kill);
+            // One that cannot be recorded holds up no other.
+            match self.write_kill(&kill).await {
+                Ok(()) => self.inner.unwritten_kills.lock().retain(|other| *other != kill),
+                Err(error) => failed = Some(error),
+            }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
+    }
+
+    async fn write_kill(&self, kill: &Kill) -> Result<(), Error> {
+        let mut tx = self.inner.db.begin().await?;
+        tx.insert_kill(kill.plugin.as_ref(), kill.tenant.as_ref(), &kill.reason, &kill.act).await?;
+        Ok(tx.commit().await?)
     }
 
     async fn revive(&self, actor: &Actor, plugin: Option<&PluginId>, tenant: Option<&TenantId>) -> Result<(), Error> {

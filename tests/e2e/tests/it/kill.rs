@@ -167,6 +167,11 @@ async fn a_stop_needs_no_database_that_takes_writes() {
     app.declare_filter("demo.value").await.expect(200);
     app.apply("demo.value", &json!("value")).await.expect(200);
 
+    let unstorable = json!({ "reason": "a\u{0}b" });
+    let refused = host.admin().post_json("/api/v1/plugins/hostile.echo/kill", &unstorable).await;
+    assert_eq!(refused.outcome(), (422, "invalid-input".to_owned()));
+    app.apply("demo.value", &json!("value")).await.expect(200);
+
     host.database_takes_writes(false);
     let unrecorded = host.admin().kill("hostile.echo").await;
     let stopped = app.apply("demo.value", &json!("value")).await.expect(200).json();
