@@ -14,6 +14,7 @@ mod releases;
 pub mod tenant;
 mod tenant_plugins;
 mod tenants;
+mod usage;
 
 pub use audit::{Act, AuditProof, AuditRow};
 pub use db::{DatabaseConfig, Db, Tx};
@@ -30,3 +31,4 @@ pub use tenant::{
 };
 pub use tenant_plugins::{ConfigurationRow, TenantPluginRow};
 pub use tenants::{TenantRow, TenantStatus};
+pub use usage::FuelRow;

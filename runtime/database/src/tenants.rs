@@ -119,11 +119,12 @@ impl Tx {
         const DELETE_HISTORY: &str = "DELETE FROM configuration_history WHERE tenant_id = $1";
         const DELETE_PLUGINS: &str = "DELETE FROM tenant_plugins WHERE tenant_id = $1";
         const DELETE_KILLS: &str = "DELETE FROM kills WHERE tenant_id = $1";
+        const DELETE_FUEL: &str = "DELETE FROM fuel_usage WHERE tenant_id = $1";
         const DELETE_TENANT: &str = "DELETE FROM tenants WHERE tenant_id = $1";
         if self.find_tenant(tenant).await?.is_none() {
             return Err(not_found(tenant));
         }
-        for statement in [DELETE_HISTORY, DELETE_PLUGINS, DELETE_KILLS, DELETE_TENANT] {
+        for statement in [DELETE_HISTORY, DELETE_PLUGINS, DELETE_KILLS, DELETE_FUEL, DELETE_TENANT] {
             on_engine!(self, |conn| sqlx::query(statement).bind(tenant.as_str()).execute(conn).await.map(drop))
                 .map_err(Error::query("delete_tenant"))?;
         }

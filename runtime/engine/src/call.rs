@@ -147,6 +147,12 @@ pub enum CallError {
         /// When a retry may help.
         retry_after_ms: u64,
     },
+    /// All fuel of the month burnt.
+    #[error("the plugin has burnt its fuel of this month; the next one begins in {retry_after_ms} ms")]
+    FuelBudgetSpent {
+        /// When a retry may help.
+        retry_after_ms: u64,
+    },
     /// No room for another call.
     #[error("no room for another call; try again in {retry_after_ms} ms")]
     Overloaded {
@@ -187,6 +193,7 @@ impl CallError {
             | Self::BreakerOpen { .. }
             | Self::RateLimited { .. }
             | Self::FuelRateLimited { .. }
+            | Self::FuelBudgetSpent { .. }
             | Self::Overloaded { .. }
             | Self::Draining
             | Self::NotExported(_)
@@ -201,6 +208,7 @@ impl CallError {
             Self::BreakerOpen { retry_after_ms }
             | Self::RateLimited { retry_after_ms }
             | Self::FuelRateLimited { retry_after_ms }
+            | Self::FuelBudgetSpent { retry_after_ms }
             | Self::Overloaded { retry_after_ms } => Some(*retry_after_ms),
             _ => None,
         }
@@ -222,7 +230,7 @@ impl Coded for CallError {
             Self::ResponseInvalid(_) | Self::Trapped { .. } => Code::PluginFailed,
             Self::Killed => Code::PluginKilled,
             Self::BreakerOpen { .. } => Code::BreakerOpen,
-            Self::RateLimited { .. } | Self::FuelRateLimited { .. } => Code::RateLimited,
+            Self::RateLimited { .. } | Self::FuelRateLimited { .. } | Self::FuelBudgetSpent { .. } => Code::RateLimited,
             Self::Overloaded { .. } => Code::Overloaded,
             Self::Draining => Code::Draining,
             Self::NotExported(_) => Code::NotFound,

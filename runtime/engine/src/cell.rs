@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use crate::call::{CallContext, CallError, Outcome, Usage};
 use crate::component::Component;
 use crate::dispatch::admission::{Gate, Rates};
+use crate::dispatch::ledger::Ledger;
 use crate::engine::Engine;
 use crate::exports::{
     ApplyFilter, Check, Export, Handle, HealthReport, Lifecycle, OnAction, RouteRequest, RouteResponse,
@@ -52,8 +53,10 @@ pub struct CellConfig {
     pub storage: Option<PluginStore>,
     /// Its configuration in this tenant.
     pub configuration: Configuration,
-    /// How often it may be called, and how much it may burn.
+    /// How often it may be called.
     pub rates: Rates,
+    /// The account of this plugin in this tenant: the same for all its cells.
+    pub ledger: Arc<Ledger>,
     /// Calls that may run at once.
     pub concurrency_max: u32,
     /// Log level at the start.
@@ -152,7 +155,13 @@ impl Engine {
         let metrics = self.inner.labels.cell(&config.tenant, &config.plugin);
         let idle = Arc::new(Idle::new(config.concurrency_max, metrics.plugin.idle.clone()));
         self.inner.idle.add(&idle);
-        let gate = Gate::new(self.inner.clock, &config.rates, config.concurrency_max);
+        let gate = Gate::new(
+            self.inner.clock,
+            &config.rates,
+            &config.limits,
+            Arc::clone(&config.ledger),
+            config.concurrency_max,
+        );
         let shared = Shared::new(metrics, &config);
         Arc::new(Cell {
             engine: self.clone(),
@@ -228,7 +237,7 @@ impl Cell {
     /// takes none, so that a caller can refuse before it reads a body.
     ///
     /// # Errors
-    /// [`CallError::RateLimited`] or [`CallError::FuelRateLimited`].
+    /// [`CallError::RateLimited`], [`CallError::FuelRateLimited`] or [`CallError::FuelBudgetSpent`].
     pub fn take_rate(&self, route: usize) -> Result<(), CallError> {
         let taken = self.gate.take_route_rate(route, Instant::now());
         if let Err(error) = &taken {

@@ -3,4 +3,5 @@
 
 pub(crate) mod admission;
 pub(crate) mod breaker;
+pub(crate) mod ledger;
 pub(crate) mod rate;

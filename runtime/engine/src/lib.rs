@@ -33,6 +33,7 @@ pub use cell::{Cell, CellConfig, CellCounters, Configuration};
 pub use compile::CompileLimits;
 pub use component::Component;
 pub use dispatch::admission::Rates;
+pub use dispatch::ledger::{Ledger, Spent};
 pub use engine::{Engine, EngineConfig};
 pub use error::{CompileFailure, Error};
 pub use exports::{HealthReport, RouteRequest, RouteResponse};

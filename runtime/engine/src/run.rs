@@ -207,7 +207,7 @@ impl Cell {
             Some(error) => error.is_failure().then_some(true),
         };
         let now = bounds.started + usage.duration;
-        self.gate.charge_fuel(usage.fuel_units, now);
+        self.gate.charge_fuel(entry, usage.fuel_units, now);
         if let Some(change) = ticket.finish(verdict, now) {
             self.breaker_changed(change);
         }

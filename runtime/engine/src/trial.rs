@@ -14,6 +14,7 @@ use crate::call::CallError;
 use crate::cell::{CellConfig, Configuration, Shared};
 use crate::component::Component;
 use crate::dispatch::admission::{OVERLOAD_RETRY_MS, Rates};
+use crate::dispatch::ledger::Ledger;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::instance::{Instance, within};
@@ -74,12 +75,8 @@ impl Engine {
             limits,
             storage: None,
             configuration: Configuration { json: "{}".into(), version: 0 },
-            rates: Rates {
-                calls_per_minute: 1,
-                calls_burst: 1,
-                fuel_per_minute: limits.fuel_units,
-                routes_per_minute: Vec::new(),
-            },
+            rates: Rates { calls_per_minute: 1, calls_burst: 1, routes_per_minute: Vec::new() },
+            ledger: Arc::new(Ledger::new(Instant::now())),
             concurrency_max: 1,
             log_level: LogLevel::Error,
         };

@@ -20,8 +20,10 @@ use tokio_util::task::TaskTracker;
 use crate::acts::Acts;
 use crate::auth::Verifier;
 use crate::cells::Cells;
+use crate::clock;
 use crate::config::{HostConfig, Mode};
 use crate::error::Error;
+use crate::ledgers::Ledgers;
 use crate::release::Release;
 use crate::snapshot::Snapshot;
 use crate::start::close;
@@ -54,6 +56,7 @@ pub(crate) struct Inner {
     /// Stops that are in force and not in the database yet.
     pub(crate) unwritten_kills: parking_lot::Mutex<Vec<Kill>>,
     pub(crate) cells: Cells,
+    pub(crate) ledgers: Ledgers,
     pub(crate) releases: parking_lot::Mutex<HashMap<(PluginId, Version), Arc<Release>>>,
     /// Held while a release is loaded, so that no two callers load the same one.
     pub(crate) loading: tokio::sync::Mutex<()>,
@@ -128,6 +131,7 @@ impl Host {
             kills: ArcSwap::from_pointee(Kills::default()),
             unwritten_kills: parking_lot::Mutex::default(),
             cells: Cells::default(),
+            ledgers: Ledgers::new(clock::now()),
             releases: parking_lot::Mutex::default(),
             loading: tokio::sync::Mutex::default(),
             changing: tokio::sync::Mutex::default(),
@@ -210,6 +214,17 @@ impl Host {
         }
         if tokio::time::timeout(drain.saturating_add(Duration::from_secs(1)), self.inner.tasks.wait()).await.is_err() {
             tracing::warn!("work was still going on at the end of the drain time");
+        }
+        self.close_stores().await;
+    }
+
+    /// Nothing runs any more: what is left in memory is written down, then everything is closed.
+    async fn close_stores(&self) {
+        if let Err(error) = self.write_ledgers().await {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "failed to write down the last fuel that was burnt"
+            );
         }
         if let Err(error) = self.inner.storage.close().await {
             tracing::error!(error = &error as &dyn std::error::Error, "failed to close the plugins' storage");

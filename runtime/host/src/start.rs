@@ -7,7 +7,7 @@ use std::time::Duration;
 use bulkhead_database::TenantPluginRow;
 use bulkhead_database::tenant::{Applied, MigrationError, Phase, PluginMigration, Run};
 use bulkhead_engine::{CallError, Cell, CellConfig, Configuration, Rates};
-use bulkhead_model::limits::{FUEL_PER_MINUTE, RATE_BURST, RATE_PER_MINUTE};
+use bulkhead_model::limits::{RATE_BURST, RATE_PER_MINUTE};
 use bulkhead_model::{Coded, Grants, Interface, Limits, Manifest, PluginId, TenantId};
 use bulkhead_trust::Verdict;
 
@@ -93,9 +93,9 @@ impl Host {
             rates: Rates {
                 calls_per_minute: RATE_PER_MINUTE,
                 calls_burst: RATE_BURST,
-                fuel_per_minute: FUEL_PER_MINUTE,
                 routes_per_minute: release.manifest.routes.iter().map(|route| route.rate_per_minute).collect(),
             },
+            ledger: self.inner.ledgers.of(&row.plugin_id, &row.tenant_id),
             concurrency_max: CONCURRENCY_MAX,
         });
         let enabled = Arc::new(Enabled {

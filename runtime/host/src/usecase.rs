@@ -17,6 +17,7 @@ mod status;
 mod tenant_plugins;
 mod tenants;
 mod uninstall;
+mod usage;
 
 pub(crate) use export::EXPORTS_MAX;
 pub use export::Export;

@@ -7,6 +7,8 @@ use bulkhead_model::{
     Code, Digest, HookName, Interface, PluginId, PluginStatus, TenantId, TenantPluginStatus, Version,
 };
 
+use crate::month::Month;
+
 /// A piece of a list and where the next one begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page<T> {
@@ -128,6 +130,40 @@ pub struct Tenant {
     pub status: &'static str,
     /// When it was created.
     pub created_at: i64,
+}
+
+/// What a plugin used in a tenant.
+#[derive(Clone, Debug)]
+pub struct Usage {
+    /// The plugin.
+    pub plugin_id: PluginId,
+    /// The tenant.
+    pub tenant_id: TenantId,
+    /// The calendar month (UTC) of calls and fuel.
+    pub month: Month,
+    /// Calls that ran in the month.
+    pub calls: u64,
+    /// Fuel units that they burnt.
+    pub fuel_units: u64,
+    /// Most that they may burn in a month; `None` where the plugin is not served on this node.
+    pub fuel_per_month: Option<u64>,
+    /// Bytes that it holds by now: tables, indexes, keys, blobs.
+    pub storage_bytes: u64,
+    /// Most that it may hold; `None` where the plugin is not served on this node.
+    pub storage_bytes_max: Option<u64>,
+    /// Calls and fuel by the way in which it was entered.
+    pub entries: Vec<EntryUsage>,
+}
+
+/// Calls and fuel of one entry.
+#[derive(Clone, Debug)]
+pub struct EntryUsage {
+    /// `route`, `filter`, `action`, `init`, `ready`, `shutdown` or `health`.
+    pub entry: String,
+    /// Calls that ran.
+    pub calls: u64,
+    /// Fuel units that they burnt.
+    pub fuel_units: u64,
 }
 
 /// A tenant's configuration of a plugin.

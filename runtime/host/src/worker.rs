@@ -3,6 +3,7 @@
 
 pub(crate) mod boot;
 mod follow;
+pub(crate) mod ledger;
 mod reconcile;
 mod sweep;
 mod upkeep;

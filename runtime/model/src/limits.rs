@@ -15,10 +15,6 @@ pub const HOOK_DEPTH_MAX: u32 = 4;
 pub const RATE_PER_MINUTE: u32 = 1_000;
 /// Requests that may come at once.
 pub const RATE_BURST: u32 = 200;
-/// Fuel units per minute of a (tenant, plugin), over all its calls: 600 calls with the default budget of a call, about what
-/// one processor does in the time.
-pub const FUEL_PER_MINUTE: u64 = 60_000_000_000;
-
 /// How a guest is entered. Decides the default deadline and labels every measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Entry {
@@ -39,6 +35,23 @@ pub enum Entry {
 }
 
 impl Entry {
+    /// All of them, in the order of [`Entry::index`].
+    pub const ALL: [Self; 7] =
+        [Self::Route, Self::Filter, Self::Action, Self::Init, Self::Ready, Self::Shutdown, Self::Health];
+
+    /// Position in [`Entry::ALL`].
+    pub const fn index(self) -> usize {
+        match self {
+            Self::Route => 0,
+            Self::Filter => 1,
+            Self::Action => 2,
+            Self::Init => 3,
+            Self::Ready => 4,
+            Self::Shutdown => 5,
+            Self::Health => 6,
+        }
+    }
+
     /// The entry as metrics and errors write it.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -89,7 +102,8 @@ pub enum Reuse {
     Tenant,
 }
 
-/// Bounds of one call. Every field is finite; there is no value for "unlimited".
+/// Bounds of a plugin in a tenant: those of one call, and those of a window over all its calls. Every field is finite; there is
+/// no value for "unlimited".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Compute budget in wasmtime fuel units, about one per wasm instruction. At 0 the guest traps with
@@ -114,6 +128,10 @@ pub struct Limits {
     pub log_bytes: u64,
     /// Bytes of the plugin's storage in a tenant.
     pub storage_bytes: u64,
+    /// Fuel units a minute over all calls of the plugin in a tenant; a minute's worth may be burnt at once.
+    pub fuel_per_minute: u64,
+    /// Fuel units a calendar month (UTC) over all calls of the plugin in a tenant.
+    pub fuel_per_month: u64,
     /// Whether instances are kept.
     pub reuse: Reuse,
     /// Calls after which a kept instance is replaced.
@@ -133,6 +151,10 @@ impl Limits {
         response_bytes: 1 << 20,
         log_bytes: 64 << 10,
         storage_bytes: 256 << 20,
+        // About what one processor does in the time.
+        fuel_per_minute: 60_000_000_000,
+        // About three and a half days of one processor.
+        fuel_per_month: 300_000_000_000_000,
         reuse: Reuse::Never,
         reuse_calls: 1_000,
     };
@@ -149,6 +171,8 @@ impl Limits {
         response_bytes: 16 << 20,
         log_bytes: 1 << 20,
         storage_bytes: 64 << 30,
+        fuel_per_minute: 6_000_000_000_000,
+        fuel_per_month: 100_000_000_000_000_000,
         reuse: Reuse::Tenant,
         reuse_calls: 1_000_000,
     };
@@ -156,25 +180,36 @@ impl Limits {
     /// The bounds of a plugin: the manifest's `request` where it asks, the default elsewhere, never above `ceiling`
     /// (itself never above [`Limits::HOST_MAX`]).
     pub fn effective(request: &LimitsRequest, ceiling: &LimitsCeiling) -> Self {
-        let top = |policy: Option<u64>, default: u64, host: u64| policy.unwrap_or(default).min(host);
         let (default, host) = (Self::DEFAULT, Self::HOST_MAX);
+        let bound = |asked: Option<u64>, allowed: Option<u64>, default: u64, host: u64| {
+            asked.unwrap_or(default).min(allowed.unwrap_or(default)).min(host)
+        };
+        // A plugin that asks for nothing gets all that policy allows.
+        let window = |asked: Option<u64>, allowed: Option<u64>, default: u64, host: u64| {
+            let allowed = allowed.unwrap_or(default).min(host);
+            asked.map_or(allowed, |asked| asked.min(allowed))
+        };
         Self {
-            fuel_units: request.fuel_per_call.unwrap_or(default.fuel_units).min(top(
-                ceiling.fuel_per_call,
-                default.fuel_units,
-                host.fuel_units,
-            )),
-            memory_bytes: request.memory_bytes.unwrap_or(default.memory_bytes).min(top(
-                ceiling.memory_bytes,
-                default.memory_bytes,
-                host.memory_bytes,
-            )),
+            fuel_units: bound(request.fuel_per_call, ceiling.fuel_per_call, default.fuel_units, host.fuel_units),
+            memory_bytes: bound(request.memory_bytes, ceiling.memory_bytes, default.memory_bytes, host.memory_bytes),
             deadline_ms: match (request.deadline_ms, ceiling.deadline_ms) {
                 (None, None) => None,
                 (Some(asked), None) => Some(asked),
                 (asked, Some(most)) => Some(asked.unwrap_or(most).min(most)),
             },
-            storage_bytes: ceiling.storage_bytes.unwrap_or(default.storage_bytes).min(host.storage_bytes),
+            storage_bytes: window(None, ceiling.storage_bytes, default.storage_bytes, host.storage_bytes),
+            fuel_per_minute: window(
+                request.fuel_per_minute,
+                ceiling.fuel_per_minute,
+                default.fuel_per_minute,
+                host.fuel_per_minute,
+            ),
+            fuel_per_month: window(
+                request.fuel_per_month,
+                ceiling.fuel_per_month,
+                default.fuel_per_month,
+                host.fuel_per_month,
+            ),
             reuse: request.reuse,
             reuse_calls: request.reuse_calls_max.unwrap_or(default.reuse_calls).clamp(1, host.reuse_calls),
             ..default
@@ -207,6 +242,14 @@ pub struct LimitsRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 30_000))]
     pub deadline_ms: Option<u32>,
+    /// Fuel units a minute over all calls in a tenant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1_000, max = 6_000_000_000_000_u64))]
+    pub fuel_per_minute: Option<u64>,
+    /// Fuel units a calendar month (UTC) over all calls in a tenant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1_000, max = 100_000_000_000_000_000_u64))]
+    pub fuel_per_month: Option<u64>,
     /// Whether instances are kept.
     #[serde(default, skip_serializing_if = "crate::manifest::is_default")]
     pub reuse: Reuse,
@@ -232,6 +275,12 @@ pub struct LimitsCeiling {
     /// Bytes of the plugin's storage in a tenant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage_bytes: Option<u64>,
+    /// Fuel units a minute over all calls in a tenant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fuel_per_minute: Option<u64>,
+    /// Fuel units a calendar month (UTC) over all calls in a tenant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fuel_per_month: Option<u64>,
 }
 
 #[cfg(test)]
@@ -264,6 +313,32 @@ mod tests {
         assert_eq!(limits.fuel_units, 50_000);
         assert_eq!(limits.deadline_ms(Entry::Route), 200);
         assert_eq!(limits.deadline_ms(Entry::Init), 5_000);
+    }
+
+    #[test]
+    fn a_windows_fuel_is_what_policy_allows_unless_the_plugin_asks_for_less() {
+        let asks = |fuel_per_month| LimitsRequest { fuel_per_month, ..Default::default() };
+        let allows = |fuel_per_month| LimitsCeiling { fuel_per_month, ..Default::default() };
+        let check = |asked, allowed, wanted: u64| {
+            let found = Limits::effective(&asks(asked), &allows(allowed)).fuel_per_month;
+            assert_eq!(found, wanted, "asked {asked:?}, allowed {allowed:?}");
+        };
+        let (default, host) = (Limits::DEFAULT.fuel_per_month, Limits::HOST_MAX.fuel_per_month);
+
+        check(None, None, default);
+        check(Some(5_000), None, 5_000);
+        check(None, Some(9_000), 9_000);
+        check(Some(5_000), Some(9_000), 5_000);
+        check(Some(default + 1), None, default);
+        check(None, Some(default + 1), default + 1);
+        check(None, Some(u64::MAX), host);
+    }
+
+    #[test]
+    fn each_entry_has_an_index_of_its_own() {
+        for (position, entry) in Entry::ALL.into_iter().enumerate() {
+            assert_eq!(entry.index(), position, "{entry}");
+        }
     }
 
     #[test]

@@ -22,4 +22,5 @@ pub(crate) mod problems;
 mod schemas;
 mod tenant_plugins;
 mod tenants;
+mod usage;
 mod wire;

@@ -1,6 +1,7 @@
 //! Writes a policy as JSON: the same tree as `policy.toml`, times as instants, empty things left out.
 //! It does not sign; `envelope` does.
 
+use bulkhead_model::limits::LimitsCeiling;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -68,12 +69,16 @@ fn limits(rule: &Rule) -> Value {
             map.insert(name.to_owned(), value.into());
         }
     }
-    let limits = &rule.limits;
+    // Taken apart, so that a limit that comes cannot be left out here.
+    let LimitsCeiling { fuel_per_call, memory_bytes, deadline_ms, storage_bytes, fuel_per_minute, fuel_per_month } =
+        rule.limits.clone();
     for (name, value) in [
-        ("fuel_per_call", limits.fuel_per_call),
-        ("memory_bytes", limits.memory_bytes),
-        ("deadline_ms", limits.deadline_ms.map(u64::from)),
-        ("storage_bytes", limits.storage_bytes),
+        ("fuel_per_call", fuel_per_call),
+        ("memory_bytes", memory_bytes),
+        ("deadline_ms", deadline_ms.map(u64::from)),
+        ("storage_bytes", storage_bytes),
+        ("fuel_per_minute", fuel_per_minute),
+        ("fuel_per_month", fuel_per_month),
     ] {
         map.extend(value.map(|value| (name.to_owned(), Value::from(value))));
     }

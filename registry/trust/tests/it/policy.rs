@@ -87,7 +87,7 @@ fn the_json_form_is_the_same_policy() {
         "tenants = [\"bank-*\"]",
         "tenants = [\"bank-*\", \"test\"]\nprerelease = true\nmin_runtime = \"48.0.8\"\ncategory = \"core\"\ncritical = true\n\
          valid_from = \"2026-01-01\"\nexpires = 2027-01-01\nreason = \"r\"\nauthor = \"a\"\napproved_by = \"b\"\n\
-         limits = { fuel_per_call = 5, memory_bytes = 6, deadline_ms = 7, function_bytes = 1_000_000, imports = 10 }",
+         limits = { fuel_per_call = 5, memory_bytes = 6, deadline_ms = 7, fuel_per_minute = 8, fuel_per_month = 9, function_bytes = 1_000_000, imports = 10 }",
     ) + "[[deny]]\nkey = \"STRANGER\"\nfrom = 2026-01-01T00:00:00Z\n[[deny]]\nplugin = \"acme.*\"\nversion = \"<1.1.0\"\nreason = \"old\"\n";
     for policy in [Policy::deny_all(), policy(POLICY), policy(&full)] {
         assert_eq!(Policy::from_json(&policy.to_json()).unwrap(), policy);

@@ -44,6 +44,9 @@ pub(crate) enum Plugin {
     Health(Place),
     /// Show the last errors of a plugin
     Errors(Place),
+    /// Show what a plugin used of fuel and storage in each tenant that called it
+    #[command(after_help = USAGE_EXAMPLES)]
+    Usage(Usage),
 }
 
 const INSTALL_EXAMPLES: &str = "\
@@ -57,6 +60,12 @@ Examples:
   bulkhead plugin uninstall acme.crm                 keep the tenants' data
   bulkhead plugin uninstall acme.crm --data archive  write it to an archive, then delete it
   bulkhead plugin uninstall acme.crm --data drop     delete it";
+
+const USAGE_EXAMPLES: &str = "\
+Examples:
+  bulkhead plugin usage acme.crm                        this month, tenant by tenant
+  bulkhead plugin usage acme.crm --tenant globex --json with calls and fuel by entry
+  bulkhead plugin usage acme.crm --month 2026-10";
 
 /// One plugin.
 #[derive(Debug, Args)]
@@ -143,6 +152,21 @@ pub(crate) struct Place {
     tenant: Option<TenantId>,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Usage {
+    /// Plugin
+    #[arg(value_name = "ID")]
+    id: PluginId,
+    /// In this tenant alone
+    #[arg(long, value_name = "TENANT")]
+    tenant: Option<TenantId>,
+    /// Calendar month (UTC); the running one by default
+    #[arg(long, value_name = "YYYY-MM")]
+    month: Option<String>,
+    #[command(flatten)]
+    page: Page,
+}
+
 impl Plugin {
     pub(crate) async fn run(&self, context: &Context) -> Result<(), Error> {
         let client = context.client()?;
@@ -157,6 +181,7 @@ impl Plugin {
             Self::Revive(switch) => switch.run(context, &client, "revive").await,
             Self::Health(place) => place.health(context, &client).await,
             Self::Errors(place) => place.errors(context, &client).await,
+            Self::Usage(usage) => usage.run(context, &client).await,
         }
     }
 }
@@ -376,6 +401,27 @@ impl Place {
             ("trace", "/trace_id"),
         ];
         context.output.result(&body, &view::list(&body, columns, "no errors"));
+        Ok(())
+    }
+}
+
+impl Usage {
+    async fn run(&self, context: &Context, client: &Client) -> Result<(), Error> {
+        let mut query = self.page.query();
+        query.extend(self.tenant.iter().map(|tenant| ("tenant", tenant.to_string())));
+        query.extend(self.month.iter().map(|month| ("month", month.clone())));
+        let query: Vec<(&str, &str)> = query.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let body = client.get(&path(&self.id, "/usage"), &query).await?.body;
+        let columns = [
+            ("tenant", "/tenant_id"),
+            ("month", "/month"),
+            ("calls", "/calls"),
+            ("fuel", "/fuel_units"),
+            ("fuel a month", "/fuel_per_month"),
+            ("storage", "/storage_bytes"),
+            ("of", "/storage_bytes_max"),
+        ];
+        context.output.result(&body, &view::list(&body, columns, "not called in this month"));
         Ok(())
     }
 }

@@ -32,3 +32,4 @@ mod sql;
 mod sqlite_sql;
 mod stores;
 mod transactions;
+mod usage;

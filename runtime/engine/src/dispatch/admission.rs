@@ -1,15 +1,17 @@
 //! The gate of a cell: kill, drain, breaker, rate, concurrency, asked in this order, each with its own error.
 //! It runs no guest and knows no instance.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use bulkhead_model::Entry;
+use bulkhead_model::{Entry, Limits};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::call::CallError;
 use crate::dispatch::breaker::{Breaker, Change, Pass};
+use crate::dispatch::ledger::Ledger;
 use crate::dispatch::rate::{Bucket, FuelMeter};
 use crate::engine::Clock;
 use crate::waiting::Waiting;
@@ -22,15 +24,13 @@ pub(crate) const OVERLOAD_RETRY_MS: u64 = 1_000;
 /// The part of a minute's calls that one route may take at once: as many as a cell's own burst is of its rate.
 const ROUTE_BURST_PART: u32 = 5;
 
-/// How often a (tenant, plugin) may be called, and how much it may burn.
+/// How often a (tenant, plugin) may be called. How much it may burn is among its [`Limits`].
 #[derive(Clone, Debug)]
 pub struct Rates {
     /// Calls a minute.
     pub calls_per_minute: u32,
     /// Calls at once.
     pub calls_burst: u32,
-    /// Fuel units a minute; a minute's worth may be burnt at once.
-    pub fuel_per_minute: u64,
     /// Calls a minute of each route, in the manifest's order; `None` leaves the route to the cell's rate.
     pub routes_per_minute: Vec<Option<u32>>,
 }
@@ -46,6 +46,8 @@ pub(crate) struct Gate {
     /// In the manifest's order; `None` where a route names no rate of its own.
     routes: Vec<Option<Bucket>>,
     fuel: FuelMeter,
+    ledger: Arc<Ledger>,
+    fuel_per_month: u64,
     running: Semaphore,
     running_max: u32,
     waiting: AtomicU32,
@@ -60,7 +62,7 @@ pub(crate) struct Ticket<'a> {
 }
 
 impl Gate {
-    pub(crate) fn new(clock: Clock, rates: &Rates, concurrency_max: u32) -> Self {
+    pub(crate) fn new(clock: Clock, rates: &Rates, limits: &Limits, ledger: Arc<Ledger>, concurrency_max: u32) -> Self {
         let concurrency_max = concurrency_max.max(1);
         let route = |per_minute: u32| Bucket::new(per_minute, per_minute / ROUTE_BURST_PART);
         Self {
@@ -70,7 +72,9 @@ impl Gate {
             breaker: Mutex::default(),
             bucket: Bucket::new(rates.calls_per_minute, rates.calls_burst),
             routes: rates.routes_per_minute.iter().map(|rate| rate.map(route)).collect(),
-            fuel: FuelMeter::new(rates.fuel_per_minute),
+            fuel: FuelMeter::new(limits.fuel_per_minute),
+            ledger,
+            fuel_per_month: limits.fuel_per_month,
             running: Semaphore::new(usize::try_from(concurrency_max).unwrap_or(1)),
             running_max: concurrency_max,
             waiting: AtomicU32::new(0),
@@ -125,12 +129,16 @@ impl Gate {
     /// Takes one call off the cell's rate, and refuses it while too much fuel was burnt. Hooks do it as they enter.
     fn take_rate(&self, now: Instant) -> Result<(), CallError> {
         let now_ns = self.clock.ns(now);
+        self.ledger
+            .check(self.fuel_per_month, now)
+            .map_err(|retry_after_ms| CallError::FuelBudgetSpent { retry_after_ms })?;
         self.fuel.check(now_ns).map_err(|retry_after_ms| CallError::FuelRateLimited { retry_after_ms })?;
         self.bucket.take(now_ns).map_err(|retry_after_ms| CallError::RateLimited { retry_after_ms })
     }
 
     /// Charges what a call burnt that ended `now`.
-    pub(crate) fn charge_fuel(&self, units: u64, now: Instant) {
+    pub(crate) fn charge_fuel(&self, entry: Entry, units: u64, now: Instant) {
+        self.ledger.charge(entry, units);
         self.fuel.charge(units, self.clock.ns(now));
     }
 

@@ -4,9 +4,10 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bulkhead_engine::{
-    Admitted, CallContext, CallError, Cell, CellConfig, Component, Configuration, Engine, EngineConfig, Error,
+    Admitted, CallContext, CallError, Cell, CellConfig, Component, Configuration, Engine, EngineConfig, Error, Ledger,
     LogLevel, Outcome, Rates,
 };
 use bulkhead_model::{Actor, Code, Coded as _, Digest, Grants, Limits, Reuse, TraceId};
@@ -73,15 +74,11 @@ impl Host {
             version: "1.0.0".parse().unwrap(),
             component,
             grants: Grants::default(),
-            limits: Limits::DEFAULT,
+            limits: Limits { fuel_per_minute: u64::MAX, fuel_per_month: u64::MAX, ..Limits::DEFAULT },
             storage: None,
             configuration: Configuration { json: "{}".into(), version: 1 },
-            rates: Rates {
-                calls_per_minute: 1_000_000,
-                calls_burst: 1_000_000,
-                fuel_per_minute: u64::MAX,
-                routes_per_minute: Vec::new(),
-            },
+            rates: Rates { calls_per_minute: 1_000_000, calls_burst: 1_000_000, routes_per_minute: Vec::new() },
+            ledger: Arc::new(Ledger::new(Instant::now() + Duration::from_secs(3_600))),
             concurrency_max: 16,
             log_level: LogLevel::Trace,
         };

@@ -2,9 +2,10 @@
 //! It measures no throughput.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use bulkhead_engine::{CallError, Cell};
-use bulkhead_model::Code;
+use bulkhead_engine::{CallError, Cell, Ledger, Spent};
+use bulkhead_model::{Code, Entry};
 
 use crate::guests::{counter, hostile, sleeper};
 use crate::host::{Host, code, filter, filter_value, reuse};
@@ -92,7 +93,7 @@ async fn what_a_plugin_burns_in_a_minute_is_bounded_over_all_its_calls() {
     let cell = host
         .cell_with(&hostile("loop"), |config| {
             config.limits.fuel_units = 1_000_000;
-            config.rates.fuel_per_minute = 1_500_000;
+            config.limits.fuel_per_minute = 1_500_000;
         })
         .await;
 
@@ -100,6 +101,33 @@ async fn what_a_plugin_burns_in_a_minute_is_bounded_over_all_its_calls() {
 
     let codes = outcomes.map(|outcome| code(&outcome));
     assert_eq!(codes, [Some(Code::FuelExhausted), Some(Code::FuelExhausted), Some(Code::RateLimited)]);
+}
+
+#[tokio::test]
+async fn what_a_plugin_burns_in_a_month_is_bounded_over_all_its_cells() {
+    let host = Host::new();
+    let component = host.component(&hostile("loop")).await;
+    let ledger = Arc::new(Ledger::new(Instant::now() + Duration::from_secs(86_400)));
+    let cell = || {
+        host.cell_of(component.clone(), |config| {
+            config.limits.fuel_units = 1_000_000;
+            config.limits.fuel_per_month = 1_500_000;
+            config.ledger = Arc::clone(&ledger);
+        })
+    };
+    let (old, new) = (cell(), cell());
+
+    let outcomes = [filter(&old).await, filter(&new).await, filter(&new).await];
+
+    let codes = outcomes.each_ref().map(code);
+    assert_eq!(codes, [Some(Code::FuelExhausted), Some(Code::FuelExhausted), Some(Code::RateLimited)]);
+    let [.., refused] = outcomes;
+    assert!(
+        matches!(refused.result, Err(CallError::FuelBudgetSpent { retry_after_ms: 86_000_000..=86_400_000 })),
+        "{:?}",
+        refused.result
+    );
+    assert_eq!(ledger.take(), [Spent { entry: Entry::Filter, calls: 2, fuel_units: 2_000_000 }]);
 }
 
 #[tokio::test]

@@ -107,7 +107,9 @@ impl Host {
         self.inner.storage.delete_tenant(tenant).await?;
         let mut tx = self.inner.db.begin().await?;
         tx.delete_tenant(tenant, act).await?;
-        Ok(tx.commit().await?)
+        tx.commit().await?;
+        self.inner.ledgers.forget(tenant);
+        Ok(())
     }
 
     /// Starts everything that the tenant has enabled; each plugin holds its place in the chains from the beginning.

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::host::Host;
 use crate::release::{self, Release};
 use crate::snapshot::{Enabled, TenantView};
-use crate::worker::{follow, reconcile, sweep, upkeep};
+use crate::worker::{follow, ledger, reconcile, sweep, upkeep};
 
 /// Rows of one read.
 const PAGE: u32 = 1_000;
@@ -25,10 +25,12 @@ pub(crate) async fn run(host: &Host) -> Result<(), Error> {
     host.load_policy().await?;
     host.load_kills().await?;
     host.load_hooks().await?;
+    ledger::load(host).await?;
     let later = mount_stored(host).await?;
     start_later(host, later);
     host.inner.booted.store(true, Ordering::Release);
     upkeep::start(host);
+    ledger::start(host);
     reconcile::start(host);
     follow::start(host, changes);
     sweep::run(host).await

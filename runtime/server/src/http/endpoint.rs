@@ -9,6 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use super::problem::Problem;
 use super::{
     audit, health, hooks, kill, migrations, operations, plugins, policy, problems, schemas, tenant_plugins, tenants,
+    usage,
 };
 use crate::app::App;
 
@@ -89,6 +90,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Endpoint> {
         schemas::ENDPOINTS,
         problems::ENDPOINTS,
         plugins::ENDPOINTS,
+        usage::ENDPOINTS,
         operations::ENDPOINTS,
         migrations::ENDPOINTS,
         kill::ENDPOINTS,

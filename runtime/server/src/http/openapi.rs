@@ -103,6 +103,7 @@ fn parameters(endpoint: &Endpoint) -> Vec<Value> {
         names(endpoint.path).map(|name| json!({ "name": name, "in": "path", "required": true, "schema": text }));
     let in_query = endpoint.query.iter().map(|name| {
         let schema = match *name {
+            "month" => json!({ "type": "string", "pattern": "^[0-9]{4}-[0-9]{2}$" }),
             "limit" => json!({ "type": "integer", "minimum": 1 }),
             "order" => json!({ "type": "string", "enum": ["asc", "desc"], "default": "asc" }),
             _ => text.clone(),

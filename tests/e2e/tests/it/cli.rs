@@ -102,6 +102,8 @@ async fn from_an_empty_folder_to_a_call() {
     assert_eq!(greeting, json!({ "message": "Hello, ada!" }));
     let listed = admin.run(["plugin", "list", "--json"]).expect(0).json();
     assert_eq!(listed["items"][0]["status"], "active");
+    let used = admin.run(["plugin", "usage", "acme.hello", "--tenant", "globex", "--json"]).expect(0).json();
+    assert!(used["items"][0]["fuel_units"].as_u64().unwrap() > 0, "{used}");
     assert_eq!(stage.served.end(), Some(0));
 }
 

@@ -24,3 +24,4 @@ mod policy;
 mod replicas;
 mod routes;
 mod tenants;
+mod usage;

@@ -201,6 +201,8 @@ fn limits(fields: &mut Fields<'_>, issues: &mut Vec<Issue>) -> (LimitsCeiling, S
     ceiling.memory_bytes = inner.optional("memory_bytes", fields::integer, issues);
     ceiling.deadline_ms = inner.optional("deadline_ms", milliseconds, issues);
     ceiling.storage_bytes = inner.optional("storage_bytes", fields::integer, issues);
+    ceiling.fuel_per_minute = inner.optional("fuel_per_minute", fields::integer, issues);
+    ceiling.fuel_per_month = inner.optional("fuel_per_month", fields::integer, issues);
     for (name, most) in StructuralLimits::MAX.entries() {
         let bounded = |value: &Value| {
             fields::integer(value)
