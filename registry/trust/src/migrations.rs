@@ -18,14 +18,28 @@ pub struct Migration {
     pub number: u32,
     /// The part of the file name after the number.
     pub name: String,
-    /// SQL for both engines, `NNNN_name.sql`.
+    /// The step: `NNNN_name.sql`, `NNNN_name.sqlite.sql`, `NNNN_name.postgres.sql`.
+    pub up: Texts,
+    /// The way back, where there is one: the same with `.down.sql` at the end.
+    pub down: Texts,
+}
+
+/// SQL for both engines, or for each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Texts {
+    /// For both.
     pub portable: Option<String>,
-    /// SQL for SQLite, `NNNN_name.sqlite.sql`; wins over the portable one.
+    /// For SQLite; wins over the portable one.
     pub sqlite: Option<String>,
-    /// SQL for PostgreSQL, `NNNN_name.postgres.sql`; wins over the portable one.
+    /// For PostgreSQL; wins over the portable one.
     pub postgres: Option<String>,
-    /// SQL that takes the step back, `NNNN_name.down.sql`.
-    pub down: Option<String>,
+}
+
+impl Texts {
+    /// Whether either engine has one.
+    fn serve_both(&self) -> bool {
+        self.portable.is_some() || (self.sqlite.is_some() && self.postgres.is_some())
+    }
 }
 
 /// The steps that `files` hold, in order, or every reason why they are no sequence.
@@ -34,9 +48,9 @@ pub fn read(files: &Files) -> Result<Vec<Migration>, Vec<Refusal>> {
     let mut refusals = Vec::new();
     for (path, file) in files.iter() {
         let refuse = |why: &str| Refusal::malformed(format!("migration `{}`: {why}", shown(path)));
-        let Some((number, name, kind)) = parse(path) else {
+        let Some(FileName { number, name, engine, is_down }) = parse(path) else {
             refusals.push(refuse(
-                "a migration is named `NNNN_name` and `.sql`, `.sqlite.sql`, `.postgres.sql` or `.down.sql`",
+                "a migration is named `NNNN_name`, then `.sqlite` or `.postgres` where it is for one engine, `.down` where it is the way back, and `.sql`",
             ));
             continue;
         };
@@ -50,11 +64,11 @@ pub fn read(files: &Files) -> Result<Vec<Migration>, Vec<Refusal>> {
             refusals.push(refuse(&format!("number {number} is `{}` already", step.name)));
             continue;
         }
-        *match kind {
-            Kind::Portable => &mut step.portable,
-            Kind::Sqlite => &mut step.sqlite,
-            Kind::Postgres => &mut step.postgres,
-            Kind::Down => &mut step.down,
+        let texts = if is_down { &mut step.down } else { &mut step.up };
+        *match engine {
+            None => &mut texts.portable,
+            Some(Engine::Sqlite) => &mut texts.sqlite,
+            Some(Engine::Postgres) => &mut texts.postgres,
         } = Some(sql);
     }
     for (wanted, step) in (1..).zip(steps.values()) {
@@ -65,7 +79,7 @@ pub fn read(files: &Files) -> Result<Vec<Migration>, Vec<Refusal>> {
         }
     }
     for step in steps.values() {
-        if step.portable.is_none() && (step.sqlite.is_none() || step.postgres.is_none()) {
+        if !step.up.serve_both() {
             let (number, name) = (step.number, &step.name);
             refusals.push(Refusal::malformed(format!(
                 "migration {number:04}_{name} has no step for both engines: a `.sql`, or a `.sqlite.sql` and a `.postgres.sql`"
@@ -76,20 +90,25 @@ pub fn read(files: &Files) -> Result<Vec<Migration>, Vec<Refusal>> {
 }
 
 #[derive(Clone, Copy)]
-enum Kind {
-    Portable,
+enum Engine {
     Sqlite,
     Postgres,
-    Down,
 }
 
-fn parse(path: &str) -> Option<(u32, &str, Kind)> {
+struct FileName<'a> {
+    number: u32,
+    name: &'a str,
+    engine: Option<Engine>,
+    is_down: bool,
+}
+
+fn parse(path: &str) -> Option<FileName<'_>> {
     let stem = path.strip_suffix(".sql")?;
-    let (stem, kind) = match stem.rsplit_once('.') {
-        None => (stem, Kind::Portable),
-        Some((stem, "sqlite")) => (stem, Kind::Sqlite),
-        Some((stem, "postgres")) => (stem, Kind::Postgres),
-        Some((stem, "down")) => (stem, Kind::Down),
+    let (stem, is_down) = stem.strip_suffix(".down").map_or((stem, false), |stem| (stem, true));
+    let (stem, engine) = match stem.split_once('.') {
+        None => (stem, None),
+        Some((stem, "sqlite")) => (stem, Some(Engine::Sqlite)),
+        Some((stem, "postgres")) => (stem, Some(Engine::Postgres)),
         Some(_) => return None,
     };
     let (number, name) = stem.split_once('_')?;
@@ -97,5 +116,5 @@ fn parse(path: &str) -> Option<(u32, &str, Kind)> {
     let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
     let named = !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.bytes().all(legal);
     let number = number.parse().ok().filter(|number| (1..=NUMBER_MAX).contains(number))?;
-    (digits && named).then_some((number, name, kind))
+    (digits && named).then_some(FileName { number, name, engine, is_down })
 }

@@ -61,7 +61,8 @@ impl Db {
             return sqlite::Engine::open(folder, config).await.map(Self::Sqlite);
         }
         if config.url.starts_with("postgres://") || config.url.starts_with("postgresql://") {
-            return postgres::Engine::open(&config.url, config).await.map(Self::Postgres);
+            // Boxed: a login through TLS is large, and callers hold it.
+            return Box::pin(postgres::Engine::open(&config.url, config)).await.map(Self::Postgres);
         }
         Err(Error::Url)
     }

@@ -124,6 +124,8 @@ pub(crate) enum Store {
 }
 
 verbs! { Store {
+    /// Opens what calls will need.
+    fn reach(deadline: Instant) -> Result<(), StorageError>;
     /// Runs one statement that only reads.
     fn query(statement: &Admitted, params: Vec<Value>, deadline: Instant) -> Result<Table, StorageError>;
     /// Runs one statement in a transaction of its own.

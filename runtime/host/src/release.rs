@@ -36,11 +36,12 @@ pub(crate) struct Release {
 impl Release {
     /// Its migrations for this host's engine, read from the artifact once.
     pub(crate) async fn migrations(&self, host: &Host) -> Result<&[PluginMigration], Error> {
-        let read = async {
+        // Boxed: it runs once, and every start holds it.
+        let read = Box::pin(async {
             let (_, artifact) = host.artifact(&self.digest).await?;
             let files = artifact.migrations.iter().map(|(name, file)| (name, file.bytes.as_slice()));
             Ok::<_, Error>(host.inner.storage.migrations(files)?)
-        };
+        });
         self.migrations.get_or_try_init(|| read).await.map(Vec::as_slice)
     }
 }

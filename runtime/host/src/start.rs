@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bulkhead_database::TenantPluginRow;
 use bulkhead_database::tenant::{Applied, MigrationError, Phase, PluginMigration, Run};
+use bulkhead_database::{self as database, TenantPluginRow};
 use bulkhead_engine::{CallError, Cell, CellConfig, Configuration, Rates};
 use bulkhead_model::limits::{RATE_BURST, RATE_PER_MINUTE};
 use bulkhead_model::{Coded, Grants, Interface, Limits, Manifest, PluginId, TenantId};
@@ -52,6 +52,10 @@ impl Host {
             return Ok(self.cell(row, release, verdict, false));
         }
         let enabled = self.cell(row, release, verdict, true);
+        let uses_sql = enabled.verdict.grants.allows(Interface::Sql) && row.granted.contains(&Interface::Sql);
+        if let Some(storage) = enabled.storage.as_ref().filter(|_| uses_sql) {
+            storage.reach().await.map_err(|source| database::Error::Storage { query: "reach", source })?;
+        }
         let caller = Caller::system(row.tenant_id.clone());
         let exports = release.component.exports();
         if exports.contains(&"lifecycle") {

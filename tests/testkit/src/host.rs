@@ -135,6 +135,11 @@ impl TestHost {
         Builder { cluster: Some(Cluster::start()), ..Builder::default() }
     }
 
+    /// A host with its tables in a PostgreSQL cluster that it reaches through TLS alone.
+    pub fn on_postgres_with_tls() -> Builder {
+        Builder { cluster: Some(Cluster::start_with_tls()), ..Builder::default() }
+    }
+
     /// Another host of the same database, with a data folder and compiled guests of its own: it has nothing but the database
     /// and the keys.
     pub async fn another(&self) -> Self {

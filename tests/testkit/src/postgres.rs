@@ -1,7 +1,9 @@
-//! A PostgreSQL cluster of the test's own: on a socket in a temporary folder, gone at the end.
+//! A PostgreSQL cluster of the test's own: on a socket in a temporary folder, gone at the end. Everybody needs a password, as in
+//! production: what the host gives its own logins must let them in.
 //! It holds nothing that a crash may not lose, so it is started without durability.
 
 use std::fs::Permissions;
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -17,15 +19,30 @@ const SERVER_USER: &str = "postgres";
 /// Where Debian keeps the programs.
 const DEBIAN_FOLDER: &str = "/usr/lib/postgresql";
 
+/// The password of the cluster's owner.
+const PASSWORD: &str = "owner-of-the-tests-cluster";
+
 /// A running cluster.
 pub struct Cluster {
     folder: tempfile::TempDir,
     server: Child,
+    /// Where it also listens on the loopback, if it does.
+    port: Option<u16>,
 }
 
 impl Cluster {
     /// Makes and starts a cluster.
     pub fn start() -> Self {
+        Self::begin(None)
+    }
+
+    /// Makes and starts a cluster that is reached through TLS alone, on the loopback.
+    pub fn start_with_tls() -> Self {
+        let free = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
+        Self::begin(Some(free.expect("a free port").port()))
+    }
+
+    fn begin(port: Option<u16>) -> Self {
         let folder = tempfile::Builder::new().prefix("bulkhead-postgres-").tempdir().expect("a temporary folder");
         let data = folder.path().join("data");
         let owner = (rustix::process::geteuid().is_root()).then(owner);
@@ -37,36 +54,51 @@ impl Cluster {
             }
         }
         std::fs::set_permissions(&data, Permissions::from_mode(0o700)).expect("the cluster's folder");
+        let password = folder.path().join("password");
+        std::fs::write(&password, PASSWORD).expect("the password's file");
         let mut initdb = command("initdb", owner);
         initdb
-            .args(["--auth=trust", "--username=postgres", "--no-sync", "--encoding=UTF8", "--locale=C", "--pgdata"])
+            .args(["--auth=scram-sha-256", "--username=postgres", "--no-sync", "--encoding=UTF8", "--locale=C"])
+            .arg("--pwfile")
+            .arg(&password)
+            .arg("--pgdata")
             .arg(&data);
         let made = initdb.output().expect("initdb can be started");
         assert!(made.status.success(), "initdb failed: {}", String::from_utf8_lossy(&made.stderr));
 
         let mut postgres = command("postgres", owner);
         postgres.arg("-D").arg(&data).arg("-k").arg(folder.path());
-        for setting in
-            ["listen_addresses=", "fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=64"]
-        {
+        for setting in ["fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=64"] {
             postgres.args(["-c", setting]);
         }
+        match port {
+            None => postgres.args(["-c", "listen_addresses="]),
+            Some(port) => {
+                place_certificate(folder.path(), owner);
+                postgres.args(["-c", "listen_addresses=127.0.0.1", "-c", "ssl=on", "-p"]).arg(port.to_string())
+            }
+        };
         let server = postgres.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("postgres can be started");
-        let mut cluster = Self { folder, server };
+        let mut cluster = Self { folder, server, port };
         cluster.wait();
         cluster
     }
 
     /// The address of its one database.
     pub fn url(&self) -> String {
-        format!("postgres://postgres@localhost/postgres?host={}", self.folder.path().display())
+        if let Some(port) = self.port {
+            let authority = self.folder.path().join("authority.pem").display().to_string();
+            let query = format!("sslmode=verify-full&sslrootcert={authority}");
+            return format!("postgres://postgres:{PASSWORD}@localhost:{port}/postgres?{query}");
+        }
+        format!("postgres://postgres:{PASSWORD}@localhost/postgres?host={}", self.folder.path().display())
     }
 
     /// Runs statements as the cluster's owner, each in a transaction of its own.
     pub fn run(&self, statements: &[&str]) {
         let mut psql = Command::new(find("psql"));
         psql.args(["--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1", "--username=postgres", "--host"]);
-        psql.arg(self.folder.path()).arg("postgres");
+        psql.arg(self.folder.path()).arg("postgres").env("PGPASSWORD", PASSWORD);
         for statement in statements {
             psql.args(["--command", statement]);
         }
@@ -94,6 +126,24 @@ impl Drop for Cluster {
             rustix::process::kill_process(pid, Signal::QUIT).unwrap_or_default();
         }
         drop(self.server.wait());
+    }
+}
+
+/// A certificate for `localhost` in the data folder, its authority beside it, and the rule that nobody comes in without it.
+fn place_certificate(folder: &Path, owner: Option<(u32, u32)>) {
+    const FAILED: &str = "the cluster's certificate";
+    let (data, certified) = (folder.join("data"), rcgen::generate_simple_self_signed(["localhost".to_owned()]));
+    let rcgen::CertifiedKey { cert, signing_key } = certified.expect(FAILED);
+    let key = data.join("server.key");
+    std::fs::write(folder.join("authority.pem"), cert.pem()).expect(FAILED);
+    std::fs::write(data.join("server.crt"), cert.pem()).expect(FAILED);
+    std::fs::write(&key, signing_key.serialize_pem()).expect(FAILED);
+    std::fs::set_permissions(&key, Permissions::from_mode(0o600)).expect(FAILED);
+    std::fs::write(data.join("pg_hba.conf"), "hostssl all all 127.0.0.1/32 scram-sha-256\n").expect(FAILED);
+    if let Some((user, group)) = owner {
+        for path in [data.join("server.crt"), key] {
+            std::os::unix::fs::chown(path, Some(user), Some(group)).expect(FAILED);
+        }
     }
 }
 

@@ -229,6 +229,8 @@ fn migrations_are_a_gapless_sequence_of_well_named_files() {
         ("upper case", &[("0001_Deals.sql", "")], "named"),
         ("another ending", &[("0001_deals.txt", "")], "named"),
         ("another engine", &[("0001_deals.mysql.sql", "")], "named"),
+        ("the way back before the engine", &[("0001_deals.down.sqlite.sql", "")], "named"),
+        ("two ways back", &[("0001_deals.down.down.sql", "")], "named"),
         ("in a folder", &[("sqlite/0001_deals.sql", "")], "named"),
         ("a gap", &[("0001_a.sql", ""), ("0003_c.sql", "")], "migration 2 is missing"),
         ("not from 1", &[("0002_a.sql", "")], "migration 1 is missing"),
@@ -244,12 +246,15 @@ fn migrations_are_a_gapless_sequence_of_well_named_files() {
         ("0001_a.down.sql", "back"),
         ("0002_b.sqlite.sql", "l"),
         ("0002_b.postgres.sql", "p"),
+        ("0002_b.postgres.down.sql", "p back"),
     ]));
 
     let steps = good.unwrap().migration_steps();
     assert_eq!(steps.len(), 2);
-    assert_eq!((steps[0].portable.as_deref(), steps[0].down.as_deref()), (Some("one"), Some("back")));
-    assert_eq!((steps[1].sqlite.as_deref(), steps[1].postgres.as_deref()), (Some("l"), Some("p")));
+    let (first, second) = (&steps[0], &steps[1]);
+    assert_eq!((first.up.portable.as_deref(), first.down.portable.as_deref()), (Some("one"), Some("back")));
+    assert_eq!((second.up.sqlite.as_deref(), second.up.postgres.as_deref()), (Some("l"), Some("p")));
+    assert_eq!((&second.down.sqlite, second.down.postgres.as_deref()), (&None, Some("p back")));
 }
 
 #[test]

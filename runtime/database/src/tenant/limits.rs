@@ -5,6 +5,8 @@ use std::time::Duration;
 
 /// Time of one statement.
 pub const STATEMENT: Duration = Duration::from_secs(1);
+/// Time to log in to a server and find the plugin's place there, before any call does.
+pub const REACH: Duration = Duration::from_secs(5);
 /// Time that a writer waits for the writer before it.
 pub const LOCK_WAIT: Duration = Duration::from_millis(500);
 /// Time of a transaction or cursor from begin to end.

@@ -1,6 +1,7 @@
 //! Both engines: the same walk over the host's own tables, the same plugins with tables and keys, the same answers.
 //! What a hostile statement meets is for the tests of the database.
 
+use bulkhead_database::{DatabaseConfig, Db};
 use bulkhead_testkit::guests::{HELLO, NOTES, ROUTES, hostile};
 use bulkhead_testkit::keys::ALICE;
 use bulkhead_testkit::{Answer, Builder, TestHost, policies};
@@ -161,4 +162,21 @@ async fn the_same_plugins_answer_the_same_on_sqlite_and_postgres() {
 
     assert_eq!(on_sqlite, on_postgres);
     assert_eq!(on_sqlite.last().unwrap(), r#"after: {"visitor":"user@globex","count":3,"total":3}"#);
+}
+
+#[tokio::test]
+async fn a_server_across_a_network_is_reached_through_tls_alone() {
+    let host = TestHost::on_postgres_with_tls().tenant("acme").with(HELLO).await;
+    let ada = host.user("acme", &["acme.hello.hello.greet"]);
+
+    // The plugin's own tables: its login came through TLS as well.
+    assert_eq!(ada.get_route("acme.hello", "/visits").await.expect(200).json()["total"], 1);
+
+    let url = &host.config().database.url;
+    let refused = async |url: String| Db::open(&DatabaseConfig::new(url)).await.is_err();
+    assert!(refused(url.replace("sslmode=verify-full", "sslmode=disable")).await, "in clear");
+    let stranger = url.split("&sslrootcert").next().unwrap();
+    assert!(refused(stranger.to_owned()).await, "a certificate that nobody vouches for");
+    assert!(refused(url.replace("@localhost", "@127.0.0.1")).await, "a certificate of another name");
+    assert!(!refused(url.clone()).await);
 }

@@ -102,11 +102,12 @@ impl Store {
     /// The migration that failed last, if it has not run since.
     pub(crate) async fn failed_migration(&self, deadline: Instant) -> Result<Option<FailedMigration>, StorageError> {
         const FAILED: &str = "SELECT number, name, error, applied_at FROM storage_migrations \
-             WHERE tenant_id = $1 AND plugin_id = $2 AND error IS NOT NULL AND error <> 'reverted' ORDER BY number LIMIT 1";
+             WHERE tenant_id = $1 AND plugin_id = $2 AND error IS NOT NULL AND error <> $3 ORDER BY number LIMIT 1";
         let mut lease = self.server.host.lease(Login::Owner, deadline).await?;
         let connection = lease.connection()?;
         let read = async {
-            let query = sqlx::query(FAILED).bind(self.pair.tenant.as_str()).bind(self.pair.plugin.as_str());
+            let query =
+                sqlx::query(FAILED).bind(self.pair.tenant.as_str()).bind(self.pair.plugin.as_str()).bind(REVERTED);
             let Some(row) = query.fetch_optional(connection).await? else {
                 return Ok(None);
             };

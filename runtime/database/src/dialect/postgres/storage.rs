@@ -253,6 +253,12 @@ pub(crate) struct Store {
 }
 
 impl Store {
+    /// Opens a connection of the plugin's login, and makes the plugin's place where there is none.
+    pub(crate) async fn reach(&self, deadline: Instant) -> Result<(), StorageError> {
+        self.session(Mode::Read, deadline).await?.rollback().await;
+        Ok(())
+    }
+
     /// Runs one statement that only reads.
     pub(crate) async fn query(
         &self,

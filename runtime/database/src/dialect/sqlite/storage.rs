@@ -95,6 +95,11 @@ pub(crate) struct Store {
 }
 
 impl Store {
+    /// Nothing: a file is opened in less time than a call has.
+    pub(crate) async fn reach(&self, _deadline: Instant) -> Result<(), StorageError> {
+        Ok(())
+    }
+
     /// Runs one statement that only reads.
     pub(crate) async fn query(
         &self,
