@@ -11,6 +11,8 @@ use crate::refusal::Refusal;
 
 /// Name of the OpenAPI document among the assets.
 pub const OPENAPI_PATH: &str = "openapi.json";
+/// Longest SELECT of a view in bytes.
+pub const VIEW_BYTES_MAX: usize = 64 * 1024;
 
 /// The manifest against what the bytes import and export, both ways.
 pub(crate) fn with_component(manifest: &Manifest, imports: &Imports, exports: &Exports) -> Vec<Refusal> {
@@ -36,8 +38,23 @@ pub(crate) fn with_component(manifest: &Manifest, imports: &Imports, exports: &E
     for interface in imports.interfaces() {
         if !interface.is_baseline() && !requested.contains(interface) {
             let detail = format!("the component imports `{}`, the manifest does not ask for it", interface.qualified());
-            refusals.push(Refusal::at(Code::ManifestMismatch, format!("/capabilities/{interface}"), detail));
+            let pointer = match interface {
+                Interface::Views => "/views/uses".to_owned(),
+                other => format!("/capabilities/{other}"),
+            };
+            refusals.push(Refusal::at(Code::ManifestMismatch, pointer, detail));
         }
+    }
+    if !manifest.views.provides.is_empty() && !imports.interfaces().contains(&Interface::Sql) {
+        let detail =
+            format!("views are of the plugin's own tables, and it does not import `{}`", Interface::Sql.qualified());
+        refusals.push(Refusal::at(Code::ManifestMismatch, "/views/provides", detail));
+    }
+    // Whom a plugin reads is what a tenant's admin consents to: a list that means nothing would be a lie.
+    if !manifest.views.uses.is_empty() && !imports.interfaces().contains(&Interface::Views) {
+        let detail =
+            format!("the manifest uses views, the component does not import `{}`", Interface::Views.qualified());
+        refusals.push(Refusal::at(Code::ManifestMismatch, "/views/uses", detail));
     }
     refusals
 }
@@ -56,10 +73,30 @@ pub(crate) fn with_files(manifest: &Manifest, migrations: &Files, assets: &Files
         }
         (true, false) | (false, true) => {}
     }
+    if !manifest.views.provides.is_empty() && !manifest.capabilities.sql {
+        mismatch("/capabilities/sql", "views of its tables need the capability `sql`");
+    }
     for (pointer, path) in named_assets(manifest) {
         if assets.find(&path).is_none() {
             mismatch(&pointer, &format!("`{path}` is not among the assets"));
         }
+    }
+    refusals.extend(views(manifest, assets));
+    refusals
+}
+
+/// The texts of the views. What they say is for the host to read, which knows SQL.
+fn views(manifest: &Manifest, assets: &Files) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
+    for (index, view) in manifest.views.provides.iter().enumerate() {
+        let Some(file) = assets.find(&view.sql) else { continue };
+        let reason = match std::str::from_utf8(&file.bytes) {
+            Err(_) => "it is not UTF-8".to_owned(),
+            Ok(text) if text.len() > VIEW_BYTES_MAX => format!("a view has at most {VIEW_BYTES_MAX} bytes of SQL"),
+            Ok(_) => continue,
+        };
+        let detail = format!("`{}`: {reason}", view.sql);
+        refusals.push(Refusal::at(Code::Malformed, format!("/views/provides/{index}/sql"), detail));
     }
     refusals
 }
@@ -72,6 +109,9 @@ fn named_assets(manifest: &Manifest) -> Vec<(String, String)> {
     }
     for (index, point) in manifest.extension_points.iter().enumerate() {
         named.extend(point.schema.iter().map(|path| (format!("/extension_points/{index}/schema"), path.clone())));
+    }
+    for (index, view) in manifest.views.provides.iter().enumerate() {
+        named.push((format!("/views/provides/{index}/sql"), view.sql.clone()));
     }
     if manifest.openapi.is_some() {
         named.push(("/openapi".to_owned(), OPENAPI_PATH.to_owned()));
@@ -95,8 +135,6 @@ fn unserved(manifest: &Manifest) -> Vec<Refusal> {
         ("/websockets", manifest.websockets.is_empty()),
         ("/guards", manifest.guards.is_empty()),
         ("/jobs", manifest.jobs.is_empty()),
-        ("/views/provides", manifest.views.provides.is_empty()),
-        ("/views/uses", manifest.views.uses.is_empty()),
         ("/events/publishes", manifest.events.publishes.is_empty()),
         ("/events/subscribes", manifest.events.subscribes.is_empty()),
         ("/services/provides", manifest.services.provides.is_empty()),

@@ -9,6 +9,7 @@ wasmtime::component::bindgen!({
         "bulkhead:plugin/sql": async | trappable,
         "bulkhead:plugin/kv": async | trappable,
         "bulkhead:plugin/blob": async | trappable,
+        "bulkhead:plugin/views": async | trappable,
         default: trappable,
     },
     exports: { default: async },

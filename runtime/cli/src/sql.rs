@@ -1,10 +1,11 @@
-//! The SQL of a project's migrations, read as a host reads it: what every host refuses, and what an author should know
-//! before all tenants run it. It runs nothing, and knows no tables but those that a file makes itself.
+//! The SQL of a project's migrations and views, read as a host reads it: what every host refuses, and what an author should
+//! know before all tenants run it. It runs nothing, and knows no tables but those that a file makes itself.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use bulkhead_host::sql::{self, Checked, Denied, Phase, PluginMigration, Verb};
-use bulkhead_model::Issue;
+use bulkhead_model::{Issue, Manifest};
 use bulkhead_trust::Files;
 use serde_json::{Value, json};
 
@@ -37,17 +38,36 @@ impl fmt::Display for Warning {
     }
 }
 
-/// Reads every migration: what is worth knowing, or all that is refused.
-pub(crate) fn check(migrations: &Files) -> Result<Vec<Warning>, Vec<Issue>> {
-    let (mut warnings, mut issues) = (Vec::new(), Vec::new());
-    for (name, file) in migrations.iter() {
+/// Reads every migration, and every view that the manifest publishes: what is worth knowing, or all that is refused.
+pub(crate) fn check(manifest: &Manifest, migrations: &Files, assets: &Files) -> Result<Vec<Warning>, Vec<Issue>> {
+    let migrations = migrations.iter().map(|(name, file)| {
         let place = format!("migrations/{name}");
-        match Script::read(name, &file.bytes).and_then(|script| script.warnings(&place)) {
+        let read = Script::read(name, &file.bytes).and_then(|script| script.warnings(&place));
+        (place, read)
+    });
+    let published: BTreeSet<&str> = manifest.views.provides.iter().map(|view| view.sql.as_str()).collect();
+    let views = assets.iter().filter(|(path, _)| published.contains(path)).map(|(path, file)| {
+        let place = format!("assets/{path}");
+        let read = view(&place, &file.bytes);
+        (place, read)
+    });
+    let (mut warnings, mut issues) = (Vec::new(), Vec::new());
+    for (place, read) in migrations.chain(views) {
+        match read {
             Ok(found) => warnings.extend(found),
             Err(reason) => issues.push(Issue::new(place, reason)),
         }
     }
     if issues.is_empty() { Ok(warnings) } else { Err(issues) }
+}
+
+/// What works on one engine alone in the SELECT of a view.
+fn view(place: &str, bytes: &[u8]) -> Result<Vec<Warning>, String> {
+    let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8")?;
+    sql::check_view(text).map_err(|denied| denied.to_string())?;
+    let found = sql::portability(text).map_err(|denied| denied.to_string())?;
+    let warn = |it: sql::Warning| Warning { file: place.to_owned(), statement: 1, code: it.code, text: it.text };
+    Ok(found.into_iter().map(warn).collect())
 }
 
 /// A file that passed the guard.
@@ -173,6 +193,15 @@ mod tests {
         files
     }
 
+    fn manifest(views: &str) -> Manifest {
+        let text = format!("[plugin]\nid = \"acme.crm\"\nversion = \"1.0.0\"\nname = \"x\"\n{views}");
+        Manifest::parse_toml(&text).unwrap()
+    }
+
+    fn check(migrations: &Files) -> Result<Vec<Warning>, Vec<Issue>> {
+        super::check(&manifest(""), migrations, &Files::new())
+    }
+
     /// The codes of the warnings, each with its statement.
     fn check_warnings(name: &str, text: &str, wanted: &[(usize, &str)]) {
         let warnings = check(&files(name, text)).unwrap();
@@ -233,6 +262,24 @@ mod tests {
         check("SELECT 1; CREATE VIEW v AS SELECT 1;", "statement 2 (line 1): statement:createview");
         check("-- no-transaction\nSELECT 1; SELECT 2", "with `-- no-transaction` a file holds one statement, not 2");
         check("-- phase: destroy\nSELECT 1", "the migrations cannot run: a phase is expand, backfill or contract");
+    }
+
+    #[test]
+    fn a_view_is_read_as_a_host_reads_it() {
+        let manifest = manifest("[[views.provides]]\nname = \"notes\"\nversion = 1\nsql = \"views/notes.sql\"\n");
+        let check = |text: &str, wanted: Result<&[&str], &str>| {
+            let found = super::check(&manifest, &Files::new(), &files("views/notes.sql", text));
+            let codes = found.map(|warnings| warnings.iter().map(|warning| warning.code).collect::<Vec<_>>());
+            let wanted = wanted.map(<[_]>::to_vec).map_err(|why| vec![Issue::new("assets/views/notes.sql", why)]);
+            assert_eq!(codes, wanted, "{text}");
+        };
+        check("SELECT id FROM notes -- all", Ok(&[]));
+        check("SELECT id, now() AS at FROM notes", Ok(&["clock"]));
+        check("SELECT id FROM notes WHERE id = $1", Err("parameter:a view takes none"));
+        check("DELETE FROM notes", Err("statement:write"));
+        check("SELECT 1 AS a; SELECT 2 AS b", Err("multiple-statements"));
+        // A file that no view names is nobody's SELECT.
+        assert!(super::check(&manifest, &Files::new(), &files("other.sql", "DELETE FROM notes")).is_ok());
     }
 
     #[test]

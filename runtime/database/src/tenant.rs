@@ -13,6 +13,7 @@ pub(crate) mod migrate;
 mod store;
 mod transaction;
 pub(crate) mod value;
+mod views;
 
 pub use blobs::{BlobInfo, BlobPage, BlobWriter};
 pub use export::TablePiece;
@@ -23,3 +24,4 @@ pub use value::{
     ConstraintKind, Isolation, KvCondition, KvEntry, KvOutcome, KvPage, Statement, StorageError, Table, Value,
     limit_codes,
 };
+pub use views::{BrokenView, PluginView, PluginViews, ViewSelect};

@@ -21,6 +21,7 @@ use crate::exports::{
     ApplyFilter, Check, Export, Handle, HealthReport, Lifecycle, OnAction, RouteRequest, RouteResponse,
 };
 use crate::failures::{ErrorSnapshot, Failures};
+use crate::imports::ViewSource;
 use crate::logs::{Log, LogLine};
 use crate::metrics::{CallCount, CellMetrics};
 use crate::reuse::Idle;
@@ -51,6 +52,8 @@ pub struct CellConfig {
     pub limits: Limits,
     /// Its storage in this tenant, if it has any.
     pub storage: Option<PluginStore>,
+    /// Where it finds the views of other plugins in this tenant.
+    pub views: ViewSource,
     /// Its configuration in this tenant.
     pub configuration: Configuration,
     /// How often it may be called.
@@ -118,6 +121,7 @@ pub(crate) struct Shared {
     pub(crate) grants: Grants,
     pub(crate) limits: Limits,
     pub(crate) storage: Option<PluginStore>,
+    pub(crate) views: ViewSource,
     pub(crate) configuration: Configuration,
     pub(crate) log: Log,
     pub(crate) metrics: CellMetrics,
@@ -136,6 +140,7 @@ impl Shared {
             grants: config.grants.clone(),
             limits: config.limits,
             storage: config.storage.clone(),
+            views: config.views.clone(),
             configuration: config.configuration.clone(),
             metrics,
             kills: AtomicU64::new(0),

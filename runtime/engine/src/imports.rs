@@ -7,6 +7,7 @@ mod config;
 mod kv;
 mod log;
 mod sql;
+mod views;
 pub(crate) mod wasi;
 
 use bulkhead_bindings::bulkhead::plugin::{storage_types as wit, types};
@@ -15,6 +16,8 @@ use bulkhead_model::Interface;
 
 use crate::metrics::HostCall;
 use crate::state::{CallState, Stop};
+
+pub use views::{NoView, ViewSource};
 
 /// How a storage import ends early.
 pub(crate) enum Failure {

@@ -38,6 +38,7 @@ pub use engine::{Engine, EngineConfig};
 pub use error::{CompileFailure, Error};
 pub use exports::{HealthReport, RouteRequest, RouteResponse};
 pub use failures::ErrorSnapshot;
+pub use imports::{NoView, ViewSource};
 pub use load::Admitted;
 pub use logs::LogLine;
 pub use metrics::CallCount;

@@ -28,6 +28,7 @@ fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
     ours::sql::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)?;
     ours::kv::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)?;
     ours::blob::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)?;
+    ours::views::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)?;
     ours::config::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)?;
     ours::authz::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)?;
 

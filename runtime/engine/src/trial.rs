@@ -17,6 +17,7 @@ use crate::dispatch::admission::{OVERLOAD_RETRY_MS, Rates};
 use crate::dispatch::ledger::Ledger;
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::imports::ViewSource;
 use crate::instance::{Instance, within};
 use crate::state::Call;
 use crate::trap;
@@ -74,6 +75,7 @@ impl Engine {
             grants: Grants::default(),
             limits,
             storage: None,
+            views: ViewSource::default(),
             configuration: Configuration { json: "{}".into(), version: 0 },
             rates: Rates { calls_per_minute: 1, calls_burst: 1, routes_per_minute: Vec::new() },
             ledger: Arc::new(Ledger::new(Instant::now())),

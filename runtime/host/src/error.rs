@@ -100,6 +100,15 @@ pub enum Error {
     /// A plugin's migration failed in a tenant.
     #[error(transparent)]
     Migration(#[from] database::tenant::MigrationError),
+    /// A view that a plugin publishes cannot be read in a tenant.
+    #[error("a view of `{plugin}` is broken")]
+    ViewBroken {
+        /// The plugin that publishes it.
+        plugin: PluginId,
+        /// The view.
+        #[source]
+        broken: database::tenant::BrokenView,
+    },
     /// A run over many tenants failed in some of them.
     #[error("{0}")]
     TenantsFailed(String),
@@ -152,6 +161,8 @@ impl Error {
                     Some(cause) => format!("{error}: {cause}"),
                     None => error.to_string(),
                 },
+                // Likewise: codes, and names that the plugin wrote itself.
+                Self::ViewBroken { broken, .. } => format!("{self}: {broken}: {}", broken.source),
                 _ => self.to_string(),
             },
         }
@@ -220,6 +231,11 @@ impl Coded for Error {
             Self::Engine(error) => error.code(),
             Self::Database(error) => error.code(),
             Self::Migration(error) => error.code(),
+            // A database that does not answer says nothing of the view.
+            Self::ViewBroken { broken, .. } => match broken.source.code() {
+                Code::DatabaseUnavailable => Code::DatabaseUnavailable,
+                _ => Code::ViewBroken,
+            },
             Self::TenantsFailed(_) => Code::MigrationFailed,
             Self::Configuration(_) => Code::InvalidHostConfiguration,
             Self::File { .. } => Code::Internal,

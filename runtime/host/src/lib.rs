@@ -21,6 +21,7 @@ pub mod sql;
 mod start;
 mod usecase;
 pub mod view;
+mod views;
 mod worker;
 
 pub use bulkhead_database::DatabaseConfig;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bulkhead_database::StoredRelease;
-use bulkhead_database::tenant::{Phase, PluginMigration};
+use bulkhead_database::tenant::{Phase, PluginMigration, ViewSelect};
 use bulkhead_engine::{Admitted, Component};
 use bulkhead_model::{Digest, HookName, Manifest, PluginId, TenantId, Version};
 use bulkhead_trust::{Artifact, Facts, Refusal, State, StructuralLimits, Verdict};
@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::host::Host;
 use crate::routes::RouteTable;
 use crate::snapshot::DeclaredHook;
+use crate::views;
 
 /// A verified, loaded release.
 pub(crate) struct Release {
@@ -28,6 +29,8 @@ pub(crate) struct Release {
     bundles: ArcSwap<Vec<Vec<u8>>>,
     pub(crate) routes: RouteTable,
     pub(crate) extension_points: Vec<Arc<DeclaredHook>>,
+    /// What it publishes to other plugins.
+    pub(crate) views: Vec<ViewSelect>,
     pub(crate) component: Component,
     /// Read when a tenant first needs them.
     migrations: tokio::sync::OnceCell<Vec<PluginMigration>>,
@@ -110,7 +113,7 @@ impl Host {
             Err(error) => return Err(error.into()),
         };
         let manifest = facts.manifest().map_err(Error::Refused)?;
-        let extension_points = self.extension_points(&row.digest, &manifest).await?;
+        let (extension_points, views) = self.published(&row.digest, &manifest).await?;
         let release = Arc::new(Release {
             plugin: row.plugin_id.clone(),
             version: row.version.clone(),
@@ -120,6 +123,7 @@ impl Host {
             facts,
             bundles: ArcSwap::from_pointee(bundles),
             extension_points,
+            views,
             component,
             migrations: tokio::sync::OnceCell::new(),
         });
@@ -191,9 +195,14 @@ impl Host {
         Ok((bytes, artifact))
     }
 
-    async fn extension_points(&self, digest: &Digest, manifest: &Manifest) -> Result<Vec<Arc<DeclaredHook>>, Error> {
-        if manifest.extension_points.is_empty() {
-            return Ok(Vec::new());
+    /// What the release publishes to others beside its code: hooks and views, whose texts are files of the artifact.
+    async fn published(
+        &self,
+        digest: &Digest,
+        manifest: &Manifest,
+    ) -> Result<(Vec<Arc<DeclaredHook>>, Vec<ViewSelect>), Error> {
+        if manifest.extension_points.is_empty() && manifest.views.provides.is_empty() {
+            return Ok((Vec::new(), Vec::new()));
         }
         let (_, artifact) = self.artifact(digest).await?;
         let mut points = Vec::with_capacity(manifest.extension_points.len());
@@ -206,7 +215,7 @@ impl Host {
                 schema,
             }));
         }
-        Ok(points)
+        Ok((points, views::selects(&artifact)?))
     }
 
     /// Forgets loaded releases that no tenant of this node uses, so that their code can go.

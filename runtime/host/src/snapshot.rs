@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bulkhead_database::TenantPluginRow;
-use bulkhead_database::tenant::PluginStore;
+use bulkhead_database::tenant::{PluginStore, PluginViews};
 use bulkhead_engine::Cell;
 use bulkhead_model::manifest::{HookKind, OnFailure};
 use bulkhead_model::{HookName, Interface, Manifest, PluginId, TenantId, Version};
@@ -44,6 +44,8 @@ pub(crate) struct Enabled {
     pub(crate) release: Arc<Release>,
     pub(crate) verdict: Arc<Verdict>,
     pub(crate) storage: Option<PluginStore>,
+    /// What it publishes to other plugins of the tenant, if anything.
+    pub(crate) views: Option<PluginViews>,
     pub(crate) cell: Arc<Cell>,
     /// Whether its start has run. A plugin that an operator stopped is mounted without, so that its state is seen, and
     /// starts when the stop ends.

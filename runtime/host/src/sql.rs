@@ -2,6 +2,6 @@
 //! It adds nothing to the database's own guard.
 
 pub use bulkhead_database::tenant::guard::{
-    Checked, Denied, Engines, FUNCTIONS, Function, Verb, Warning, check_script, lint, portability,
+    Checked, Denied, Engines, FUNCTIONS, Function, Verb, Warning, check_script, check_view, lint, portability,
 };
 pub use bulkhead_database::tenant::{MigrationError, Phase, PluginMigration, select_migrations};

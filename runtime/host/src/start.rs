@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bulkhead_database::tenant::{Applied, MigrationError, Phase, PluginMigration, Run};
+use bulkhead_database::tenant::{Applied, MigrationError, Phase, PluginMigration, PluginViews, Run};
 use bulkhead_database::{self as database, TenantPluginRow};
-use bulkhead_engine::{CallError, Cell, CellConfig, Configuration, Rates};
+use bulkhead_engine::{CallError, CellConfig, Configuration, Rates};
 use bulkhead_model::limits::{RATE_BURST, RATE_PER_MINUTE};
 use bulkhead_model::{Coded, Grants, Interface, Limits, Manifest, PluginId, TenantId};
 use bulkhead_trust::Verdict;
@@ -49,13 +49,11 @@ impl Host {
             tracing::info!(plugin.id = %row.plugin_id, tenant.id = %row.tenant_id, reason = held, "a migration waits");
         }
         if self.inner.kills.load().hit(&row.plugin_id, &row.tenant_id, verdict.core) {
-            return Ok(self.cell(row, release, verdict, false));
+            return Ok(self.cell(row, release, verdict, false, None));
         }
-        let enabled = self.cell(row, release, verdict, true);
-        let uses_sql = enabled.verdict.grants.allows(Interface::Sql) && row.granted.contains(&Interface::Sql);
-        if let Some(storage) = enabled.storage.as_ref().filter(|_| uses_sql) {
-            storage.reach().await.map_err(|source| database::Error::Storage { query: "reach", source })?;
-        }
+        self.reach_storage(row, release, &verdict).await?;
+        let views = self.open_views(row, release, &verdict).await?;
+        let enabled = self.cell(row, release, verdict, true, views);
         let caller = Caller::system(row.tenant_id.clone());
         let exports = release.component.exports();
         if exports.contains(&"lifecycle") {
@@ -68,17 +66,28 @@ impl Host {
         Ok(enabled)
     }
 
-    /// The plugin's cell in a tenant; nothing of the guest has run. `started` says whether it is about to, or needs no start.
+    /// Logs a plugin in that uses SQL, before its first call would have to.
+    async fn reach_storage(&self, row: &TenantPluginRow, release: &Release, verdict: &Verdict) -> Result<(), Error> {
+        if !grants(row, verdict).allows(Interface::Sql) {
+            return Ok(());
+        }
+        let limits = Limits::effective(&release.manifest.limits, &verdict.limits_ceiling);
+        let store = self.inner.storage.store(&row.tenant_id, &row.plugin_id, limits.storage_bytes);
+        Ok(store.reach().await.map_err(|source| database::Error::Storage { query: "reach", source })?)
+    }
+
+    /// The plugin's cell in a tenant; nothing of the guest has run. `started` says whether it is about to, or needs no start;
+    /// `views` are what it publishes.
     pub(crate) fn cell(
         &self,
         row: &TenantPluginRow,
         release: &Arc<Release>,
         verdict: Arc<Verdict>,
         started: bool,
+        views: Option<PluginViews>,
     ) -> Arc<Enabled> {
         let limits = Limits::effective(&release.manifest.limits, &verdict.limits_ceiling);
-        // Manifest request ∩ real imports ∩ ceiling are in the verdict; the tenant's consent is the last factor.
-        let grants = verdict.grants.intersection(&Grants::of(row.granted.iter().copied()));
+        let grants = grants(row, &verdict);
         let needs_storage =
             [Interface::Sql, Interface::Kv, Interface::Blob].into_iter().any(|interface| grants.allows(interface));
         let storage =
@@ -92,6 +101,7 @@ impl Host {
             grants,
             limits,
             storage: storage.clone(),
+            views: self.view_source(&row.tenant_id, &release.manifest),
             configuration: Configuration { json: Arc::clone(&configuration), version: row.configuration_version },
             log_level: release.manifest.telemetry.log_level,
             rates: Rates {
@@ -107,6 +117,7 @@ impl Host {
             release: Arc::clone(release),
             verdict,
             storage,
+            views,
             cell,
             started,
             configuration,
@@ -220,7 +231,7 @@ impl Host {
             .change_snapshot(|snapshot| (snapshot.with_tenant(tenant, view), snapshot.tenants.get(tenant).cloned()))
             .await;
         for enabled in removed.iter().flat_map(|view| view.plugins.values()) {
-            end_calls(&enabled.cell).await;
+            end_calls(enabled).await;
         }
         drop(removed);
         self.forget_unused_releases();
@@ -263,11 +274,23 @@ impl Host {
     }
 }
 
-/// Stops a cell for good and waits until no call of it runs, so that what it used can be deleted.
-pub(crate) async fn end_calls(cell: &Cell) {
+/// What a plugin may import in a tenant. Manifest request ∩ real imports ∩ ceiling are in the verdict; the tenant's consent is
+/// the last factor.
+pub(crate) fn grants(row: &TenantPluginRow, verdict: &Verdict) -> Grants {
+    verdict.grants.intersection(&Grants::of(row.granted.iter().copied()))
+}
+
+/// Stops a plugin for good and waits until no call of it runs and nobody reads its views, so that what it keeps can be deleted.
+pub(crate) async fn end_calls(enabled: &Enabled) {
+    let cell = &enabled.cell;
     cell.close();
     cell.kill();
-    if !cell.drained(END_MAX).await {
+    let ended = cell.drained(END_MAX).await;
+    let unread = match &enabled.views {
+        Some(views) => views.close(END_MAX).await,
+        None => true,
+    };
+    if !ended || !unread {
         tracing::error!(plugin.id = %cell.plugin(), tenant.id = %cell.tenant(), "a stopped call still runs");
     }
 }

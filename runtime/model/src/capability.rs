@@ -70,7 +70,7 @@ impl Interface {
     ];
 
     /// Interfaces that this host serves. A plugin that imports another is refused with `incompatible-contract`.
-    pub const SERVED: [Self; 6] = [Self::Log, Self::Sql, Self::Kv, Self::Blob, Self::Config, Self::Authz];
+    pub const SERVED: [Self; 7] = [Self::Log, Self::Sql, Self::Kv, Self::Blob, Self::Views, Self::Config, Self::Authz];
 
     /// Name of the interface in the WIT package.
     pub const fn as_str(self) -> &'static str {

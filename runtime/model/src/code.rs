@@ -191,6 +191,8 @@ codes! {
         "Restore the migration's bytes; a change is a new migration.";
     MigrationFailed = "migration-failed", Conflict, "A migration failed in a tenant",
         "Correct the cause in `detail` and run it again.";
+    ViewBroken = "view-broken", Conflict, "A view that a plugin publishes cannot be read",
+        "Correct the view's SELECT or the migration that it needs, named in `detail`, and publish again.";
     DependencyUnmet = "dependency-unmet", Conflict, "A plugin that this one needs is missing",
         "Install the dependency named in `detail` first.";
     DatabaseUnavailable = "database-unavailable", Busy, "The database does not answer",

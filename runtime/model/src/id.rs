@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub const TENANT_ID_BYTES_MAX: usize = 63;
 /// Longest permission, hook or topic name in bytes.
 pub const DOTTED_NAME_BYTES_MAX: usize = 128;
+/// Longest name of a view in bytes.
+pub const VIEW_NAME_BYTES_MAX: usize = 63;
 /// Longest version text in bytes.
 pub const VERSION_BYTES_MAX: usize = 64;
 
@@ -194,6 +196,25 @@ impl FromStr for HookName {
 }
 text_type!(HookName, "dotted-name");
 
+/// Name of a view that a plugin publishes: parts of `[a-z][a-z0-9]*` joined by `_`, at most 63 bytes.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ViewName(Box<str>);
+
+impl FromStr for ViewName {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        let wanted = "the name of a view, such as `open_deals`: 1 to 63 bytes of `a-z`, `0-9` and single `_`";
+        if is_part(text, '_', 1..=VIEW_NAME_BYTES_MAX) {
+            Ok(Self(text.into()))
+        } else {
+            Err(InvalidName::new(text, wanted))
+        }
+    }
+}
+text_type!(ViewName, "view-name");
+
 /// Version of a plugin: semver without build metadata, because an OCI tag has no `+`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -329,6 +350,14 @@ mod tests {
         check::<HookName>(
             &["auth.logged_in", "order.validate"],
             &["order validate", "order.Validate", &"a".repeat(129)],
+        );
+    }
+
+    #[test]
+    fn a_view_has_a_plain_lower_case_name() {
+        check::<ViewName>(
+            &["a", "notes", "open_deals_2", &"a".repeat(63)],
+            &["", "Notes", "1a", "_a", "a_", "a__b", "a-b", "a.b", "a b", "a\"", "a\0", "ä", &"a".repeat(64)],
         );
     }
 

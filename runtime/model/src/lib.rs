@@ -17,7 +17,7 @@ pub use actor::{Actor, Role};
 pub use capability::{Grants, Interface};
 pub use code::{Code, Coded, Kind};
 pub use digest::Digest;
-pub use id::{HookName, PermissionName, PluginId, TenantId, Version};
+pub use id::{HookName, PermissionName, PluginId, TenantId, Version, ViewName};
 pub use limits::{Entry, Limits, Reuse};
 pub use manifest::{Issue, Manifest};
 pub use state::{PluginStatus, TenantPluginStatus, Transition};

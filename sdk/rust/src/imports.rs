@@ -2,9 +2,9 @@
 //! author's own machine. Both have the same functions and types; nothing else differs.
 
 #[cfg(target_family = "wasm")]
-pub(crate) use crate::bindings::bulkhead::plugin::{authz, blob, config, kv, log, sql};
+pub(crate) use crate::bindings::bulkhead::plugin::{authz, blob, config, kv, log, sql, views};
 
 #[cfg(not(target_family = "wasm"))]
-pub(crate) use crate::mock::imports::{authz, blob, config, kv, log, sql};
+pub(crate) use crate::mock::imports::{authz, blob, config, kv, log, sql, views};
 
 pub(crate) use crate::bindings::bulkhead::plugin::{storage_types as storage, types};

@@ -23,8 +23,8 @@
 //! assert_eq!(answer.unwrap().body, b"Hello, ada!");
 //! ```
 //!
-//! Compiled for `wasm32-wasip2`, the calls of [`sql`], [`kv`], [`blob`], [`config`], [`authz`] and [`log`]
-//! reach the host. Compiled for the author's own machine, they reach the [`mock::Host`] whose `run`
+//! Compiled for `wasm32-wasip2`, the calls of [`sql`], [`kv`], [`blob`], [`views`], [`config`], [`authz`] and
+//! [`log`] reach the host. Compiled for the author's own machine, they reach the [`mock::Host`] whose `run`
 //! is on the stack, so that `cargo test` of a plugin needs neither a host nor a wasm toolchain.
 
 #[doc(hidden)]
@@ -38,6 +38,7 @@ pub mod log;
 pub mod random;
 pub mod sql;
 pub mod time;
+pub mod views;
 
 #[cfg(not(target_family = "wasm"))]
 pub mod mock;

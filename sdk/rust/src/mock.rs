@@ -1,5 +1,5 @@
 //! A host in the author's own process, so that `cargo test` of a plugin needs nothing else.
-//! It keeps keys, values and blobs and records logs and statements for real; SQL it does not run: a test
+//! It keeps keys, values, blobs and views and records logs and statements for real; SQL it does not run: a test
 //! scripts the answers, and an unscripted statement is an error that quotes it.
 //!
 //! ```
@@ -19,6 +19,7 @@ mod blob;
 mod kv;
 mod sha256;
 mod sql;
+mod views;
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
@@ -28,7 +29,7 @@ use crate::Context;
 use crate::bindings::bulkhead::plugin::log::Level;
 use crate::bindings::bulkhead::plugin::sql::Statement;
 
-pub use sql::{Answer, affected, failure, rows, violation};
+pub use sql::{Answer, affected, failure, rows, unavailable, violation};
 
 /// Milliseconds that a mock call has, from the mock's clock.
 const DEADLINE_MS: u64 = 1_000;
@@ -67,6 +68,7 @@ pub(crate) struct State {
     answers: VecDeque<(String, Answer)>,
     statements: Vec<Statement>,
     has_transaction: bool,
+    views: Vec<views::View>,
 }
 
 thread_local! {
@@ -94,6 +96,7 @@ impl Host {
             answers: VecDeque::new(),
             statements: Vec::new(),
             has_transaction: false,
+            views: Vec::new(),
         })))
     }
 
@@ -222,7 +225,7 @@ pub(crate) fn now_us() -> i64 {
 
 /// The imports as the generated bindings have them.
 pub(crate) mod imports {
-    pub(crate) use super::{blob::imports as blob, kv::imports as kv, sql::imports as sql};
+    pub(crate) use super::{blob::imports as blob, kv::imports as kv, sql::imports as sql, views::imports as views};
 
     /// `bulkhead:plugin/authz`.
     pub(crate) mod authz {

@@ -27,6 +27,8 @@ pub enum Guest {
 pub const HELLO: Guest = Guest::Built("hello");
 /// `acme.notes`: a small application with sql and kv.
 pub const NOTES: Guest = Guest::Built("notes");
+/// `acme.board`: reads the view that [`NOTES`] publishes, and any other that its manifest uses.
+pub const BOARD: Guest = Guest::Built("board");
 /// `test.routes`: tells everything that it was told, or misbehaves, as its path says.
 pub const ROUTES: Guest = Guest::Routes;
 /// The hook behind which hostile guests stand.
@@ -69,6 +71,10 @@ fn built(name: &str) -> Source {
     let schema = folder.join("config.schema.json");
     if schema.is_file() {
         insert(&mut assets, "config.schema.json", "application/schema+json", read(&schema));
+    }
+    for path in entries(&folder.join("views")) {
+        let name = format!("views/{}", path.file_name().unwrap_or_default().to_string_lossy());
+        insert(&mut assets, &name, "application/sql", read(&path));
     }
     let mut migrations = Files::new();
     for path in entries(&folder.join("migrations")) {

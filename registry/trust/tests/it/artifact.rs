@@ -382,8 +382,6 @@ fn what_this_host_does_not_serve_is_refused_where_it_stands() {
     check("[[events.subscribes]]\ntopic = \"crm.deal_won\"\n", "/events/subscribes");
     check("[[services.provides]]\nname = \"score\"\n", "/services/provides");
     check("[[services.uses]]\nplugin = \"acme.billing\"\nservice = \"x\"\n", "/services/uses");
-    check("[[views.provides]]\nname = \"c\"\nversion = 1\nsql = \"c.sql\"\n", "/views/provides");
-    check("[[views.uses]]\nplugin = \"acme.billing\"\nview = \"b\"\nversion = 1\n", "/views/uses");
 
     let newer = MANIFEST.replace("name = \"CRM\"", "name = \"CRM\"\ncontract = \"^0.2\"");
     let refusals = read(&sections(&[("bulkhead:manifest", &json(&newer))])).unwrap_err();
@@ -424,6 +422,46 @@ fn files_that_the_manifest_names_are_there() {
         &[("bulkhead:manifest", &self::json(&text)), ("bulkhead:migrations", &files(&[("0001_a.sql", "")]).encode())],
     ));
     assert_eq!(refusals.unwrap_err()[0].pointer.as_deref(), Some("/capabilities/sql"));
+}
+
+#[test]
+fn a_view_is_published_with_its_select_and_used_with_its_import() {
+    let check = |imports: &[&str], addition: &str, assets: &[(&str, &[u8])], wanted: &[(Code, &str)]| {
+        let text = format!("[plugin]\nid = \"acme.crm\"\nversion = \"1.2.0\"\nname = \"x\"\n{addition}");
+        let (json, mut files) = (json(&text), bulkhead_trust::Files::new());
+        for (path, bytes) in assets {
+            files.insert(path, file("application/sql", bytes)).unwrap();
+        }
+        let sections = [("bulkhead:manifest", &json[..]), ("bulkhead:assets", &files.encode())];
+        let sections = if assets.is_empty() { &sections[..1] } else { &sections[..] };
+        let refusals = read(&with_sections(&component(imports, &[]), sections)).err().unwrap_or_default();
+        let found: Vec<_> = refusals.iter().map(|r| (r.code, r.pointer.as_deref().unwrap_or(&r.detail))).collect();
+        assert_eq!(found, wanted, "{addition}");
+    };
+    let provides = "[[views.provides]]\nname = \"c\"\nversion = 1\nsql = \"views/c.sql\"\n[capabilities]\nsql = true\n";
+    let uses = "[[views.uses]]\nplugin = \"acme.billing\"\nview = \"b\"\nversion = 1\n";
+    let long = vec![b' '; 64 * 1024 + 1];
+
+    check(&["sql"], provides, &[("views/c.sql", b"select 1 as one")], &[]);
+    check(&["sql"], provides, &[], &[(Code::ManifestMismatch, "/views/provides/0/sql")]);
+    check(&["sql"], provides, &[("views/c.sql", b"select '\xff'")], &[(Code::Malformed, "/views/provides/0/sql")]);
+    check(&["sql"], provides, &[("views/c.sql", &long)], &[(Code::Malformed, "/views/provides/0/sql")]);
+    let without_sql = provides.replace("sql = true", "kv = true");
+    check(
+        &["sql"],
+        &without_sql,
+        &[("views/c.sql", b"select 1")],
+        &[(Code::ManifestMismatch, "/capabilities/sql"), (Code::ManifestMismatch, "/capabilities/sql")],
+    );
+    check(
+        &["kv"],
+        &provides.replace("sql = true", "sql = true\nkv = true"),
+        &[("views/c.sql", b"select 1")],
+        &[(Code::ManifestMismatch, "/views/provides")],
+    );
+    check(&["views"], uses, &[], &[]);
+    check(&["log"], uses, &[], &[(Code::ManifestMismatch, "/views/uses")]);
+    check(&["views"], "", &[], &[(Code::ManifestMismatch, "/views/uses")]);
 }
 
 #[test]

@@ -16,8 +16,8 @@ use crate::project::Project;
 use crate::sql;
 
 const ABOUT: &str = "\
-Reads the manifest, the files that it names, the component if it is compiled, and every migration as a host reads it: a \
-statement that a host refuses is an error. Warnings leave the exit code 0: what a migration locks, rewrites or destroys, \
+Reads the manifest, the files that it names, the component if it is compiled, and every migration and view as a host reads \
+it: a statement that a host refuses is an error. Warnings leave the exit code 0: what a migration locks, rewrites or destroys, \
 and what works on one of the two databases alone.
 
 Examples:
@@ -76,7 +76,7 @@ fn without_component(project: &Project) -> Result<(Vec<String>, Vec<sql::Warning
         findings.into_iter().partition(|finding| finding.severity == Severity::Error);
     if errors.is_empty() {
         let warnings = warnings.iter().map(ToString::to_string).collect();
-        return Ok((warnings, pack::check_sql(project, &contents.migrations)?));
+        return Ok((warnings, pack::check_sql(project, &contents)?));
     }
     Err(Error::Invalid {
         path: project.manifest_path.clone(),

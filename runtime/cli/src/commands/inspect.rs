@@ -36,6 +36,7 @@ impl Inspect {
 fn describe(artifact: &Artifact, release: &Release) -> Value {
     let is_inert = |name: &&str| matches!(imports::classify(name), Ok(None));
     let (inert, mediated): (Vec<&str>, Vec<&str>) = artifact.imports.names().partition(is_inert);
+    let views = &artifact.manifest.views;
     let manifest: Value = serde_json::from_slice(&artifact.manifest_json).unwrap_or_default();
     let found = artifact.structure.entries();
     let limits = StructuralLimits::DEFAULT.entries();
@@ -51,6 +52,10 @@ fn describe(artifact: &Artifact, release: &Release) -> Value {
         "size": artifact.size_bytes,
         "imports_digest": artifact.imports_digest.to_string(),
         "imports": { "mediated": mediated, "inert": inert },
+        "views": {
+            "provides": views.provides.iter().map(|it| format!("{} version {}", it.name, it.version)).collect::<Vec<_>>(),
+            "uses": views.uses.iter().map(|it| format!("{} {} version {}", it.plugin, it.view, it.version)).collect::<Vec<_>>(),
+        },
         "exports": artifact.exports.names().collect::<Vec<_>>(),
         "sections": {
             "manifest": artifact.manifest_json.len(),
@@ -110,6 +115,14 @@ fn text(body: &Value) -> String {
         ("exports", "/exports"),
     ] {
         parts.push(lines(heading, body.pointer(pointer)));
+    }
+    for (heading, pointer) in
+        [("views for other plugins", "/views/provides"), ("views of other plugins", "/views/uses")]
+    {
+        let views = body.pointer(pointer);
+        if views.and_then(Value::as_array).is_some_and(|views| !views.is_empty()) {
+            parts.push(lines(heading, views));
+        }
     }
     let columns = [("path", "/path"), ("media type", "/media_type"), ("bytes", "/size")];
     for section in ["migrations", "assets"] {

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use bulkhead_model::Digest;
-use bulkhead_trust::{Files, StructuralLimits, artifact, lint};
+use bulkhead_trust::{StructuralLimits, artifact, lint};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -96,12 +96,12 @@ pub(crate) fn pack(project: &Project, component: &[u8], sbom: Option<&Path>) -> 
     warnings.extend(
         large.into_iter().map(|refusal| format!("{}: only a policy rule with this limit lets it in", refusal.detail)),
     );
-    Ok(Packed { bytes, warnings, sql: check_sql(project, migrations)? })
+    Ok(Packed { bytes, warnings, sql: check_sql(project, &contents)? })
 }
 
-/// What migrations lock, destroy, or do on one engine alone; an error for what no host would run.
-pub(crate) fn check_sql(project: &Project, migrations: &Files) -> Result<Vec<sql::Warning>, Error> {
-    sql::check(migrations).map_err(|issues| Error::Invalid {
+/// What migrations lock or destroy, and what they or views do on one engine alone; an error for what no host would run.
+pub(crate) fn check_sql(project: &Project, contents: &Contents) -> Result<Vec<sql::Warning>, Error> {
+    sql::check(&project.manifest, &contents.migrations, &contents.assets).map_err(|issues| Error::Invalid {
         path: project.manifest_path.clone(),
         issues,
         next: "write what the guide for plugin authors, under \"SQL\", says to write instead",

@@ -1,6 +1,7 @@
 //! `bulkhead check`, `pack`, `build`: a project becomes an artifact, or every reason why not is told.
 
 use std::fs;
+use std::path::Path;
 
 use crate::bench::{Bench, MANIFEST};
 
@@ -107,6 +108,35 @@ fn what_a_migration_locks_or_does_on_one_engine_alone_is_a_warning() {
     }
     assert!(text.contains("warning: migrations/0002_more.sql, statement 3: drops: "), "{text}");
     bench.ok("pack");
+}
+
+#[test]
+fn a_view_is_read_before_it_is_packed_and_shown_by_inspect() {
+    let bench = Bench::project();
+    let imports = ["sql", "views"].map(|name| format!("(import \"bulkhead:plugin/{name}@0.1.0\" (instance))"));
+    let echo =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins/hostile/echo.wat")).unwrap();
+    let component = echo.replacen("(component", &format!("(component {}", imports.concat()), 1);
+    bench.write("echo.component.wasm", wat::parse_str(component).unwrap());
+    let views = "[[views.provides]]\nname = \"notes\"\nversion = 2\nsql = \"views/notes.sql\"\n\
+         [[views.uses]]\nplugin = \"acme.billing\"\nview = \"balances\"\nversion = 1\n";
+    bench.write("plugin.toml", format!("{MANIFEST}\n{views}[capabilities]\nsql = true\n"));
+
+    assert!(bench.fails(1, "check").contains("/views/provides/0/sql"), "the file is missing");
+    fs::create_dir(bench.path("views")).unwrap();
+    bench.write("views/notes.sql", "SELECT id FROM notes WHERE id = $1");
+    for command in ["check", "pack"] {
+        let stderr = bench.fails(1, command);
+        assert!(stderr.contains("assets/views/notes.sql: parameter:a view takes none"), "{command}: {stderr}");
+    }
+    bench.write("views/notes.sql", "SELECT id, now() AS at FROM notes");
+    assert_eq!(bench.json("check")["sql"][0]["code"], "clock");
+    bench.ok("pack");
+
+    let (body, text) = (bench.json("inspect echo-1.2.0.wasm"), bench.ok("inspect echo-1.2.0.wasm"));
+    assert_eq!(body["views"]["provides"][0], "notes version 2");
+    assert!(text.contains("views for other plugins\n  notes version 2\n"), "{text}");
+    assert!(text.contains("views of other plugins\n  acme.billing balances version 1\n"), "{text}");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::export::quoted;
 use super::guard::{self, Checked, Guard, Kind, Verb};
 use super::value::StorageError;
 
@@ -34,6 +35,28 @@ impl Admitted {
         self.checked.verb == Verb::CreateIndexConcurrently
     }
 
+    /// A read of the view that this is the SELECT of: rows whose `columns` equal the parameters in their order, or have no
+    /// value where the flag says so; `limit` of them at most.
+    ///
+    /// A name must be one of the view's columns. It stands alone, because behind a table's name PostgreSQL takes it for a
+    /// function too; and it has lower case, so that it is never the name that stands for a whole row.
+    pub(crate) fn of_view<'a>(&self, columns: impl IntoIterator<Item = (&'a str, bool)>, limit: u32) -> Self {
+        let mut text = guard::view_as_table(&self.checked.text);
+        let mut parameters = 0_u16;
+        for (place, (column, is_null)) in columns.into_iter().enumerate() {
+            text.push_str(if place == 0 { " WHERE " } else { " AND " });
+            text.push_str(&quoted(column));
+            if is_null {
+                text.push_str(" IS NULL");
+            } else {
+                parameters = parameters.saturating_add(1);
+                text.push_str(&format!(" = ${parameters}"));
+            }
+        }
+        text.push_str(&format!(" LIMIT {limit}"));
+        Self { checked: Arc::new(Checked { text, parameters, ..Checked::clone(&self.checked) }) }
+    }
+
     /// Text that no guard has seen, to try the engine's own wall. It exists in this crate's unit tests alone.
     #[cfg(test)]
     pub(crate) fn unguarded(text: &str) -> Self {
@@ -59,6 +82,11 @@ impl Admission {
     /// One statement of a plugin.
     pub(crate) fn admit(&self, text: &str, kind: Kind) -> Result<Admitted, StorageError> {
         Ok(Admitted { checked: self.guard.check(text, kind)? })
+    }
+
+    /// The SELECT of a view.
+    pub(crate) fn admit_view(&self, text: &str) -> Result<Admitted, StorageError> {
+        Ok(Admitted { checked: Arc::new(guard::check_view(text)?) })
     }
 
     /// The statements of a migration.

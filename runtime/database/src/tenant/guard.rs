@@ -153,6 +153,30 @@ pub fn check(text: &str, kind: Kind) -> Result<Checked, Denied> {
     })
 }
 
+/// Checks the SELECT of a view: one statement that reads and takes no parameters, and that can stand in parentheses in the
+/// place of a table.
+pub fn check_view(text: &str) -> Result<Checked, Denied> {
+    let checked = check(text, Kind::Query)?;
+    if checked.parameters > 0 {
+        return Err(Denied::new(Reason::Parameter, "a view takes none"));
+    }
+    if checked.text.len() > limits::STATEMENT_BYTES_MAX - limits::VIEW_FRAME_BYTES_MAX {
+        return Err(Denied::new(Reason::Size, ""));
+    }
+    // Read as one table it prints as it stands, or what is around it would not be what it seems.
+    let table = view_as_table(&checked.text);
+    match check(&table, Kind::Query) {
+        Ok(again) if again.text == table => Ok(checked),
+        Ok(_) => Err(Denied::new(Reason::Syntax, "it is no table within parentheses")),
+        Err(denied) => Err(denied),
+    }
+}
+
+/// All rows of a view, from its SELECT as it was printed. A reader's conditions follow.
+pub(super) fn view_as_table(printed: &str) -> String {
+    format!("SELECT * FROM ({printed}) AS \"VIEW\"")
+}
+
 /// Checks a migration of at most 1 MiB and 1,000 statements, which may change the shape of tables and take no parameters.
 pub fn check_script(text: &str) -> Result<Vec<Checked>, Denied> {
     on_own_stack(|| Ok(print_all(text, &tokens::SCRIPT)?.into_iter().map(|(checked, _)| checked).collect()))

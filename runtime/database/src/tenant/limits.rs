@@ -27,6 +27,14 @@ pub const RESULT_BYTES_MAX: usize = 4 << 20;
 pub const STATEMENT_BYTES_MAX: usize = 64 << 10;
 /// Parameters of one statement.
 pub const PARAMETERS_MAX: usize = 64;
+/// Reads of a plugin's views by others at once, in a process: fewer than there are connections for the plugin itself.
+pub const VIEW_READERS_MAX: usize = 2;
+/// Time in which the start of a plugin looks at one of its views.
+pub const VIEW_LOOK: Duration = Duration::from_secs(5);
+/// Bytes of the name of a view's column.
+pub const VIEW_COLUMN_BYTES_MAX: usize = 63;
+/// Bytes that a read adds to the SELECT of a view: a condition for each parameter, and what stands around them.
+pub const VIEW_FRAME_BYTES_MAX: usize = 8 << 10;
 /// Statements of one batch.
 pub const BATCH_STATEMENTS_MAX: usize = 100;
 /// Transactions and cursors open at once for a plugin in a tenant.

@@ -46,6 +46,20 @@ fn every_benign_statement_passes() {
 }
 
 #[test]
+fn a_view_is_whatever_reads_and_takes_no_parameters() {
+    let mut views = 0;
+    for case in guard_cases::all() {
+        for text in &case.statements {
+            let reads = guard::check(text, Kind::Query).is_ok_and(|checked| checked.parameters == 0);
+            let view = guard::check_view(text);
+            assert_eq!(view.is_ok(), reads, "{text}: {view:?}");
+            views += usize::from(reads);
+        }
+    }
+    assert!(views >= 40, "{views}");
+}
+
+#[test]
 fn every_hostile_migration_is_refused() {
     let cases = guard_cases::migrations_hostile();
     assert!(cases.len() >= 150, "{}", cases.len());
@@ -97,6 +111,13 @@ fn script_same_again(text: &str) {
     }
 }
 
+fn a_table_again(text: &str) {
+    if let Ok(view) = guard::check_view(text) {
+        assert!(view.reads_only() && view.parameters == 0, "{text}");
+        assert_eq!(guard::check_view(&view.text), Ok(view), "{text}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -104,12 +125,14 @@ proptest! {
     fn whatever_passes_of_any_text_prints_the_same_again(text in any::<String>()) {
         same_again(&text);
         script_same_again(&text);
+        a_table_again(&text);
     }
 
     #[test]
     fn whatever_passes_of_spliced_cases_prints_the_same_again(text in spliced()) {
         same_again(&text);
         script_same_again(&text);
+        a_table_again(&text);
     }
 }
 

@@ -33,3 +33,4 @@ mod sqlite_sql;
 mod stores;
 mod transactions;
 mod usage;
+mod views;

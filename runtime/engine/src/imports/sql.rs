@@ -14,7 +14,7 @@ use crate::imports::Failure;
 use crate::state::CallState;
 
 /// Bytes that a cell, a row or a parameter costs beside its own.
-const CELL_OVERHEAD_BYTES: usize = 16;
+pub(super) const CELL_OVERHEAD_BYTES: usize = 16;
 
 impl Host for CallState {
     async fn query(
@@ -256,7 +256,8 @@ impl CallState {
         self.open.cursor.as_mut().filter(|(serial, _)| *serial == this.rep()).map(|(_, cursor)| cursor)
     }
 
-    fn table(&mut self, found: database::Table) -> Result<wit::Table, Failure> {
+    /// What a read found, counted.
+    pub(super) fn table(&mut self, found: database::Table) -> Result<wit::Table, Failure> {
         let columns_bytes: usize = found.columns.iter().map(String::len).sum();
         self.charge(columns_bytes.saturating_add(rows_bytes(&found.rows)))?;
         Ok(wit::Table {
@@ -302,7 +303,8 @@ fn values(params: Vec<wit::Value>) -> Vec<database::Value> {
     params.into_iter().map(value).collect()
 }
 
-fn value(value: wit::Value) -> database::Value {
+/// A parameter as the guest gave it.
+pub(super) fn value(value: wit::Value) -> database::Value {
     match value {
         wit::Value::Null => database::Value::Null,
         wit::Value::Boolean(value) => database::Value::Boolean(value),

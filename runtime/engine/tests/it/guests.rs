@@ -199,6 +199,23 @@ pub(crate) fn kv_counter() -> Vec<u8> {
     guest(HOOKS, &hooks_core(items, filter))
 }
 
+/// Reads ten rows of the view `notes` of `acme.notes` as often as its value has bytes; answers the rows of the last read, or a
+/// letter for a storage error.
+pub(crate) fn view_reader() -> Vec<u8> {
+    let items = r#"(import "bulkhead:plugin/views@0.1.0" "read"
+            (func $read (param i32 i32 i32 i32 i32 i32 i32 i32)))
+        (data (i32.const 4096) "acme.notes")"#;
+    let filter = "(local $left i32) (local.set $left (local.get 13))
+        (loop $more
+            (call $read (i32.const 4096) (i32.const 10) (i32.const 4101) (i32.const 5) (i32.const 0) (i32.const 0)
+                (i32.const 10) (i32.const 256))
+            (br_if $more (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
+        (if (result i32) (i32.load8_u (i32.const 256))
+            (then (call $digit (i32.add (i32.const 49) (i32.load8_u (i32.const 264)))))
+            (else (call $digit (i32.load (i32.const 276)))))";
+    guest(HOOKS, &hooks_core(items, filter))
+}
+
 /// Works on the table `t (n integer)`, as the length of the filter's value says: 1 inserts in a transaction and
 /// leaves it open; 2 counts the rows; 3 inserts and commits; 4 uses the transaction that an earlier call left;
 /// 5 begins two transactions; 6 publishes an event in one; 7 leaves a cursor open; 8 reads a cursor to its end

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bulkhead_engine::{
     Admitted, CallContext, CallError, Cell, CellConfig, Component, Configuration, Engine, EngineConfig, Error, Ledger,
-    LogLevel, Outcome, Rates,
+    LogLevel, Outcome, Rates, ViewSource,
 };
 use bulkhead_model::{Actor, Code, Coded as _, Digest, Grants, Limits, Reuse, TraceId};
 use tempfile::TempDir;
@@ -76,6 +76,7 @@ impl Host {
             grants: Grants::default(),
             limits: Limits { fuel_per_minute: u64::MAX, fuel_per_month: u64::MAX, ..Limits::DEFAULT },
             storage: None,
+            views: ViewSource::default(),
             configuration: Configuration { json: "{}".into(), version: 1 },
             rates: Rates { calls_per_minute: 1_000_000, calls_burst: 1_000_000, routes_per_minute: Vec::new() },
             ledger: Arc::new(Ledger::new(Instant::now() + Duration::from_secs(3_600))),

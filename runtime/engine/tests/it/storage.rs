@@ -3,12 +3,14 @@
 
 use std::sync::Arc;
 
-use bulkhead_database::tenant::{PluginMigration, PluginStorage, PluginStore, Run, StorageConfig};
-use bulkhead_engine::{Cell, CellConfig};
+use bulkhead_database::tenant::{
+    PluginMigration, PluginStorage, PluginStore, PluginView, Run, StorageConfig, ViewSelect,
+};
+use bulkhead_engine::{Cell, CellConfig, NoView, ViewSource};
 use bulkhead_model::{Code, Grants, Interface};
 use tempfile::TempDir;
 
-use crate::guests::{blob_user, kv_counter, sql_user};
+use crate::guests::{blob_user, kv_counter, sql_user, view_reader};
 use crate::host::{Host, code, context_of, filter, filter_value, reuse};
 
 /// Storage of plugins, and the folder that it is in.
@@ -320,4 +322,66 @@ async fn blobs_need_a_grant_of_their_own() {
     for thing in [2, 3, 8] {
         assert_eq!(ask(&cell, thing).await, "a", "{thing}");
     }
+}
+
+/// A cell that reads the view which `source` finds.
+async fn view_cell(host: &Host, source: ViewSource, granted: bool) -> Arc<Cell> {
+    host.cell_with(&view_reader(), |config| {
+        config.views = source;
+        config.grants = Grants::of(granted.then_some(Interface::Views));
+        config.limits.deadline_ms = Some(5_000);
+    })
+    .await
+}
+
+/// A view of the table `t` of another plugin.
+async fn view(data: &Data, sql: &str) -> PluginView {
+    let owner = data.store("t1", "acme.notes").await;
+    let select = ViewSelect { name: "notes".parse().unwrap(), version: 1, sql: sql.into() };
+    owner.open_views(&[select]).await.unwrap().find("notes", 1).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guest_reads_the_view_that_the_host_finds_under_a_grant() {
+    let (host, data) = (Host::new(), Data::new().await);
+    let two = view(&data, "SELECT 1 AS one UNION ALL SELECT 2").await;
+    let check = async |source: ViewSource, granted: bool, wanted: &str| {
+        let cell = view_cell(&host, source, granted).await;
+        let outcome = filter(&cell).await;
+        assert_eq!(outcome.result, Ok(Some(wanted.to_owned())));
+        assert_eq!(outcome.usage.host_calls, 1);
+    };
+    let named =
+        {
+            let two = two.clone();
+            ViewSource::new(move |plugin, view| {
+                if (plugin, view) == ("acme.notes", "notes") { Ok(two.clone()) } else { Err(NoView::Denied) }
+            })
+        };
+
+    // `a` is a denial, `h` what is not available.
+    check(named.clone(), true, "2").await;
+    check(named, false, "a").await;
+    check(ViewSource::default(), true, "a").await;
+    check(ViewSource::new(|_, _| Err(NoView::Denied)), true, "a").await;
+    check(ViewSource::new(|_, _| Err(NoView::Unavailable)), true, "h").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_read_through_views_counts_in_the_bytes_of_the_call() {
+    let (host, data) = (Host::new(), Data::new().await);
+    let wide = view(&data, &format!("SELECT '{}' AS wide", "x".repeat(30_000))).await;
+    let cell = host
+        .cell_with(&view_reader(), |config| {
+            config.views = ViewSource::new(move |_, _| Ok(wide.clone()));
+            config.grants = Grants::of([Interface::Views]);
+            config.limits.host_call_bytes = 100_000;
+            config.limits.deadline_ms = Some(5_000);
+        })
+        .await;
+
+    assert_eq!(ask(&cell, 3).await, "1");
+    let over = filter_value(&cell, &"1".repeat(4)).await;
+
+    assert_eq!(code(&over), Some(Code::HostCallsExceeded));
 }

@@ -175,7 +175,7 @@ impl Host {
         tx.commit().await?;
         let snapshot = self.snapshot();
         if let Some(enabled) = snapshot.tenants.get(tenant).and_then(|view| view.plugin(plugin.as_str())) {
-            end_calls(&enabled.cell).await;
+            end_calls(enabled).await;
         }
         self.unmount(tenant, plugin).await;
         let store = self.inner.storage.store(tenant, plugin, Limits::DEFAULT.storage_bytes);

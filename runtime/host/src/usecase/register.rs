@@ -10,7 +10,7 @@ use crate::auth::require_super_admin;
 use crate::clock;
 use crate::error::Error;
 use crate::host::Host;
-use crate::view;
+use crate::{view, views};
 
 impl Host {
     /// Admits `artifact` with its signature `bundles` and stores it as a release. All reasons for a refusal are in the
@@ -45,6 +45,7 @@ impl Host {
         let _turn = self.inner.acts.plugin(id).await?;
         let (verdict, is_new) = self.admit(&artifact, &bundles).await?;
         if is_new {
+            views::check(&artifact)?;
             self.try_once(&artifact, &bytes).await?;
         } else {
             self.check_together(&artifact, &bundles).await?;

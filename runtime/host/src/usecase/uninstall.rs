@@ -130,7 +130,7 @@ impl Host {
     async fn end_calls_everywhere(&self, plugin: &PluginId) {
         for view in self.snapshot().tenants.values() {
             if let Some(enabled) = view.plugin(plugin.as_str()) {
-                end_calls(&enabled.cell).await;
+                end_calls(enabled).await;
             }
         }
     }

@@ -91,7 +91,7 @@ fn mount_row(host: &Host, row: TenantPluginRow, known: &Known, stored: &mut Stor
         }
     };
     match host.verdict(release, &row.tenant_id) {
-        Ok(verdict) if !needs_start(release) => stored.serving.push(host.cell(&row, release, verdict, true)),
+        Ok(verdict) if !needs_start(release) => stored.serving.push(host.cell(&row, release, verdict, true, None)),
         allowed => {
             stored.absent.insert(row.plugin_id.clone(), Arc::clone(&release.manifest));
             match allowed {
@@ -106,7 +106,9 @@ fn mount_row(host: &Host, row: TenantPluginRow, known: &Known, stored: &mut Stor
 
 fn needs_start(release: &Release) -> bool {
     let exports = release.component.exports();
-    exports.contains(&"lifecycle") || exports.contains(&"health") || release.manifest.migrations.is_some()
+    let manifest = &release.manifest;
+    let keeps = manifest.migrations.is_some() || !manifest.views.provides.is_empty();
+    exports.contains(&"lifecycle") || exports.contains(&"health") || keeps
 }
 
 /// The tenants that are served, and those that are suspended. One whose deletion was interrupted is neither.

@@ -9,7 +9,7 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
 
 use super::{HOST_ROUTES, MANIFEST_BYTES_MAX, Manifest};
-use crate::id::{HookName, PluginId, Version};
+use crate::id::{HookName, PluginId, Version, ViewName};
 use crate::route::Template;
 
 /// Most problems that one answer lists.
@@ -96,6 +96,7 @@ fn between_fields(value: &Value) -> Vec<Issue> {
     routes_are_free(value, &mut issues);
     dispatched_hooks_are_declared(value, &mut issues);
     depends_on_itself(value, &mut issues);
+    views_once(value, &mut issues);
     issues
 }
 
@@ -216,6 +217,40 @@ fn depends_on_itself(value: &Value, issues: &mut Vec<Issue>) {
     }
 }
 
+/// A view is published once in each version and used in one, and nobody uses what it publishes itself.
+fn views_once(value: &Value, issues: &mut Vec<Issue>) {
+    let Some(views) = value.get("views") else {
+        return;
+    };
+    let mut seen = BTreeSet::new();
+    for (index, view) in entries(views, "provides") {
+        let pair = (view.get("name").and_then(Value::as_str), view.get("version").and_then(Value::as_u64));
+        if let (Some(name), Some(version)) = pair
+            && !seen.insert((name, version))
+        {
+            let message = format!("the view `{name}` version {version} is declared twice");
+            issues.push(Issue::new(format!("/views/provides/{index}/name"), message));
+        }
+    }
+    let own = value.pointer("/plugin/id").and_then(Value::as_str);
+    let mut seen = BTreeSet::new();
+    for (index, view) in entries(views, "uses") {
+        let pair = (view.get("plugin").and_then(Value::as_str), view.get("view").and_then(Value::as_str));
+        let (Some(plugin), Some(name)) = pair else {
+            continue;
+        };
+        if own == Some(plugin) {
+            let message = "a plugin reads its own tables by `sql`, not by a view";
+            issues.push(Issue::new(format!("/views/uses/{index}/plugin"), message));
+        }
+        if !seen.insert((plugin, name)) {
+            let message =
+                format!("the view `{name}` of `{plugin}` is named twice: a plugin uses one version of a view");
+            issues.push(Issue::new(format!("/views/uses/{index}/view"), message));
+        }
+    }
+}
+
 /// Whether `path` may name a file of an artifact: `[A-Za-z0-9][A-Za-z0-9._-]*` joined by `/`, at most 8 parts and
 /// 200 bytes.
 pub fn is_asset_path(path: &str) -> bool {
@@ -239,6 +274,7 @@ static VALIDATOR: LazyLock<jsonschema::Validator> = LazyLock::new(|| {
         .with_format("version", |text| text.parse::<Version>().is_ok())
         .with_format("version-range", |text| text.len() <= 256 && semver::VersionReq::parse(text).is_ok())
         .with_format("dotted-name", |text| text.parse::<HookName>().is_ok())
+        .with_format("view-name", |text| text.parse::<ViewName>().is_ok())
         .with_format("route-template", |text| Template::parse(text).is_ok())
         .with_format("asset-path", is_asset_path)
         .should_validate_formats(true)
@@ -359,6 +395,18 @@ mod tests {
             &["/permissions/1/name"],
         );
         check("permissions = [\"deals.view\"]", "permissions = [\"deals.gone\"]", &["/role_templates/0/permissions/0"]);
+        let views = |text: &str| format!("{text}\n[[hooks]]");
+        let provided = "[[views.provides]]\nname = \"a\"\nversion = 1\nsql = \"a.sql\"\n";
+        let newer = provided.replace("version = 1", "version = 2");
+        assert!(parse_toml(&GOOD.replace("[[hooks]]", &views(&[provided, &newer].concat()))).is_ok());
+        check("[[hooks]]", &views(&provided.repeat(2)), &["/views/provides/1/name"]);
+        check("[[hooks]]", &views(&provided.replace("\"a\"", "\"A\"")), &["/views/provides/0/name"]);
+        check("[[hooks]]", &views(&provided.replace("= 1", "= 0")), &["/views/provides/0/version"]);
+        check("[[hooks]]", &views(&provided.replace("a.sql", "../a.sql")), &["/views/provides/0/sql"]);
+        let used = "[[views.uses]]\nplugin = \"acme.billing\"\nview = \"a\"\nversion = 1\n";
+        check("[[hooks]]", &views(&[used, &used.replace("= 1", "= 2")].concat()), &["/views/uses/1/view"]);
+        check("[[hooks]]", &views(&used.replace("acme.billing", "acme.crm")), &["/views/uses/0/plugin"]);
+        check("[[hooks]]", &views(&used.replace("\"a\"", "\"a b\"")), &["/views/uses/0/view"]);
         check("sql = true", "hooks_dispatch = [\"deal.score\"]", &["/capabilities/hooks_dispatch/0"]);
         check("config.schema.json", "../config.json", &["/config/schema"]);
         check("fuel_per_call = 50_000_000", "fuel_per_call = 0", &["/limits/fuel_per_call"]);

@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::id::{HookName, PluginId};
+use crate::id::{HookName, PluginId, ViewName};
 
 /// `[views]`
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -25,12 +25,11 @@ pub struct Views {
 #[serde(deny_unknown_fields)]
 pub struct ProvidedView {
     /// Name of the view.
-    #[schemars(length(min = 1, max = 63))]
-    pub name: String,
-    /// Version of its columns.
+    pub name: ViewName,
+    /// Version of its columns. Several versions of one view may be published side by side.
     #[schemars(range(min = 1, max = 10_000))]
     pub version: u32,
-    /// File with its SELECT.
+    /// File with its one SELECT.
     #[schemars(extend("format" = "asset-path"))]
     pub sql: String,
 }
@@ -42,8 +41,7 @@ pub struct UsedView {
     /// The plugin that provides it.
     pub plugin: PluginId,
     /// Name of the view.
-    #[schemars(length(min = 1, max = 63))]
-    pub view: String,
+    pub view: ViewName,
     /// Version that is understood.
     #[schemars(range(min = 1, max = 10_000))]
     pub version: u32,

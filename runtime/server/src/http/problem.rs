@@ -296,7 +296,10 @@ mod tests {
         (403, "hook-closed plugin-denied plugin-killed"),
         (404, "not-found route-not-found unknown-hook"),
         (405, "method-not-allowed"),
-        (409, "downgrade conflict refused-transition policy-stale migration-drift migration-failed dependency-unmet"),
+        (
+            409,
+            "downgrade conflict refused-transition policy-stale migration-drift migration-failed view-broken dependency-unmet",
+        ),
         (413, "too-large body-too-large"),
         (415, "unsupported-media-type"),
         (422, "manifest-mismatch incompatible-contract malformed compile-failed invalid-input tenant-required"),

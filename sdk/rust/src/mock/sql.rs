@@ -6,9 +6,9 @@ use crate::bindings::bulkhead::plugin::storage_types::{ConstraintKind, StorageEr
 use super::{State, with_state};
 use crate::bindings::bulkhead::plugin::sql::Statement;
 
-/// What a scripted statement answers; made by [`rows`], [`affected`], [`violation`], [`failure`].
+/// What a scripted statement answers; made by [`rows`], [`affected`], [`violation`], [`failure`], [`unavailable`].
 #[derive(Clone, Debug, PartialEq)]
-pub struct Answer(Result<Table, StorageError>);
+pub struct Answer(pub(super) Result<Table, StorageError>);
 
 /// Rows of these columns.
 pub fn rows<const COLUMNS: usize>(
@@ -36,6 +36,12 @@ pub fn violation(kind: ConstraintKind) -> Answer {
 #[must_use]
 pub fn failure(code: &str) -> Answer {
     Answer(Err(StorageError::Limit(code.to_owned())))
+}
+
+/// A database that does not answer, or the owner of a view that does not serve.
+#[must_use]
+pub fn unavailable() -> Answer {
+    Answer(Err(StorageError::Unavailable))
 }
 
 impl State {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use bulkhead_testkit::client::send;
-use bulkhead_testkit::guests::{HELLO, NOTES, ROUTES};
+use bulkhead_testkit::guests::{BOARD, HELLO, NOTES, ROUTES};
 use bulkhead_testkit::{Client, TestHost};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -25,6 +25,8 @@ enum Call {
     /// Reads a note by an id of the other tenant.
     Peek(u8),
     List,
+    /// Reads the notes as another plugin sees them.
+    Board,
     Stats,
     Visit,
     Fail,
@@ -38,6 +40,7 @@ fn call() -> impl Strategy<Value = (usize, Call)> {
         2 => any::<u8>().prop_map(Call::Delete),
         3 => any::<u8>().prop_map(Call::Peek),
         2 => Just(Call::List),
+        2 => Just(Call::Board),
         1 => Just(Call::Stats),
         2 => Just(Call::Visit),
         1 => Just(Call::Fail),
@@ -66,7 +69,8 @@ struct Tenant {
 
 impl Tenant {
     fn new(host: &TestHost, name: &'static str) -> Self {
-        let permissions = ["acme.notes.notes.view", "acme.notes.notes.edit", "acme.hello.hello.greet"];
+        let permissions =
+            ["acme.notes.notes.view", "acme.notes.notes.edit", "acme.hello.hello.greet", "acme.board.board.view"];
         Self { name, user: host.user(name, &permissions), admin: host.tenant_admin(name), model: Model::default() }
     }
 
@@ -122,6 +126,7 @@ impl Tenant {
                 }
             }
             Call::List => self.check_list().await,
+            Call::Board => self.check_board().await,
             Call::Stats => self.check_stats().await,
             Call::Visit => {
                 let visit = self.user.get_route("acme.hello", "/visits").await.expect(200).json();
@@ -152,6 +157,17 @@ impl Tenant {
         assert_eq!(seen, self.model.notes, "{}", self.name);
     }
 
+    async fn check_board(&self) {
+        let board = self.user.get_route("acme.board", "/board?limit=100").await.expect(200).json();
+        let seen: BTreeMap<String, String> = board
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|entry| (entry["id"].as_str().unwrap().to_owned(), entry["title"].as_str().unwrap().to_owned()))
+            .collect();
+        assert_eq!(seen, self.model.notes, "{}", self.name);
+    }
+
     async fn check_stats(&self) {
         let stats = self.notes(Method::GET, "/stats", None).await.expect(200).json();
         let model = &self.model;
@@ -172,7 +188,7 @@ impl Tenant {
         let metrics = self.user.get_route("test.routes", "/metrics").await.expect(200).text();
         let counted: usize = metrics.lines().filter(|line| line.starts_with("bulkhead_calls_total{")).map(count).sum();
         assert_eq!(counted, self.model.failures, "{}: {metrics}", self.name);
-        for plugin in ["acme.notes", "acme.hello", "test.routes"] {
+        for plugin in ["acme.notes", "acme.hello", "acme.board", "test.routes"] {
             told.push_str(&self.user.get_route(plugin, "/health").await.expect(200).text());
             told.push_str(&self.user.get_route(plugin, "/metrics").await.expect(200).text());
             told.push_str(&serde_json::to_string(&self.admin.errors_here(plugin).await).unwrap());
@@ -214,6 +230,7 @@ async fn run(calls: &[(usize, Call)]) {
         .fold(TestHost::new(), |builder, tenant| builder.tenant(tenant))
         .with(NOTES)
         .with(HELLO)
+        .with(BOARD)
         .with(ROUTES)
         .await;
     let mut tenants = TENANTS.map(|name| Tenant::new(&host, name));
@@ -226,6 +243,7 @@ async fn run(calls: &[(usize, Call)]) {
     }
     for tenant in &tenants {
         tenant.check_list().await;
+        tenant.check_board().await;
         tenant.check_stats().await;
         tenant.check_what_the_host_tells().await;
     }
@@ -233,8 +251,13 @@ async fn run(calls: &[(usize, Call)]) {
 
 #[tokio::test]
 async fn calls_of_two_tenants_at_once_stay_apart() {
-    let host =
-        TENANTS.iter().fold(TestHost::new(), |builder, tenant| builder.tenant(tenant)).with(NOTES).with(HELLO).await;
+    let host = TENANTS
+        .iter()
+        .fold(TestHost::new(), |builder, tenant| builder.tenant(tenant))
+        .with(NOTES)
+        .with(HELLO)
+        .with(BOARD)
+        .await;
 
     let work = |tenant: &'static str| {
         let mut tenant = Tenant::new(&host, tenant);
@@ -243,6 +266,7 @@ async fn calls_of_two_tenants_at_once_stay_apart() {
                 tenant.run(&Call::Write(number), None).await;
                 tenant.run(&Call::Visit, None).await;
                 tenant.check_list().await;
+                tenant.check_board().await;
             }
             tenant.check_stats().await;
         })

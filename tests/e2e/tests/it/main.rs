@@ -25,3 +25,4 @@ mod replicas;
 mod routes;
 mod tenants;
 mod usage;
+mod views;
