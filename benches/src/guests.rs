@@ -1,12 +1,23 @@
 //! The guests of the measurements: the Rust plugin `hello`, the tiny filter of `plugins/hostile/echo.wat`, one of a
-//! usual plugin's size, and one that reads keys. It signs and installs none.
+//! usual plugin's size, and those that read keys and rows. It signs and installs none.
 
+use bulkhead_model::manifest::LocalPath;
 use bulkhead_model::{Manifest, Reuse};
 use bulkhead_testkit::Source;
 use bulkhead_testkit::guests::{self, HELLO, hostile};
+use bulkhead_trust::File;
+
+use crate::Result;
 
 /// Keys that one call of [`kv`] reads.
 pub(crate) const KV_READS: u32 = 400;
+/// Rows that one call of [`sql`] reads.
+pub(crate) const SQL_READS: u32 = 200;
+/// The table of [`sql`], and of the bare query beside it.
+pub(crate) const ITEMS: &str =
+    "CREATE TABLE items (id bigint PRIMARY KEY, name text NOT NULL); INSERT INTO items (id, name) VALUES (1, 'one');";
+/// The read of one row by its key.
+pub(crate) const GET_ITEM: &str = "SELECT name FROM items WHERE id = $1";
 /// Functions of [`sized`], each about 200 bytes: together a usual Rust plugin's 120 KB.
 const FUNCTIONS: usize = 600;
 
@@ -66,6 +77,69 @@ pub(crate) fn kv(name: &str) -> Source {
     let component = guests::component(&module, &["kv"], &["hooks"]);
     let manifest = manifest(name, &hook(name), Reuse::Tenant) + "[capabilities]\nkv = true\n";
     guests::plain(&manifest, component)
+}
+
+/// How [`sql`] reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reads {
+    /// Each in a transaction of its own.
+    Alone,
+    /// All of a call in one.
+    Within,
+}
+
+/// `bench.<name>` whose filter reads the first of [`ITEMS`] by its key [`SQL_READS`] times.
+pub(crate) fn sql(name: &str, reads: Reads) -> Result<Source> {
+    let imports = r#"
+        (import "bulkhead:plugin/sql@0.1.0" "query" (func $query (param i32 i32 i32 i32 i32)))
+        (import "bulkhead:plugin/sql@0.1.0" "begin" (func $begin (param i32 i32)))
+        (import "bulkhead:plugin/sql@0.1.0" "[method]transaction.query"
+            (func $within (param i32 i32 i32 i32 i32 i32)))
+        (import "bulkhead:plugin/sql@0.1.0" "[resource-drop]transaction" (func $end (param i32)))"#;
+    // The statement, and its one parameter: `int64(1)`.
+    let items = format!(
+        r#"(data (i32.const 4096) "{GET_ITEM}") (data (i32.const 8192) "\02\00\00\00\00\00\00\00\01\00\00\00\00\00\00\00")"#
+    );
+    let arguments =
+        format!("(i32.const 4096) (i32.const {}) (i32.const 8192) (i32.const 1) (i32.const 256)", GET_ITEM.len());
+    let (begin, query, end) = match reads {
+        Reads::Alone => ("", format!("(call $query {arguments})"), ""),
+        Reads::Within => (
+            "(call $begin (i32.const 0) (i32.const 256))
+             (if (i32.load8_u (i32.const 256)) (then unreachable))
+             (local.set $transaction (i32.load (i32.const 260)))",
+            format!("(call $within (local.get $transaction) {arguments})"),
+            "(call $end (local.get $transaction))",
+        ),
+    };
+    // The answer is a table of one row, or the call has failed.
+    let body = format!(
+        r#"(local $left i32) (local $transaction i32)
+        {begin}
+        (local.set $left (i32.const {SQL_READS}))
+        (loop $more
+            {query}
+            (if (i32.load8_u (i32.const 256)) (then unreachable))
+            (if (i32.ne (i32.load (i32.const 276)) (i32.const 1)) (then unreachable))
+            (br_if $more (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
+        {end}
+        (i32.const 16)"#
+    );
+    let component = guests::component(&hooks_module(imports, &items, &body, 2), &["sql"], &["hooks"]);
+    migrating(guests::plain(&manifest(name, &hook(name), Reuse::Tenant), component), &[ITEMS])
+}
+
+/// The same plugin with tables: migrations of these texts, in order.
+pub(crate) fn migrating(source: Source, steps: &[&str]) -> Result<Source> {
+    let mut source = source.edit(|manifest| {
+        manifest.capabilities.sql = true;
+        manifest.migrations = Some(LocalPath { path: None });
+    });
+    for (number, step) in (1..).zip(steps) {
+        let file = File { media_type: "application/sql".to_owned(), bytes: step.as_bytes().to_vec() };
+        source.migrations.insert(&format!("{number:04}_step.sql"), file).map_err(|refusal| format!("{refusal:?}"))?;
+    }
+    Ok(source)
 }
 
 fn filter(name: &str, reuse: Reuse, component: Vec<u8>) -> Source {

@@ -26,6 +26,9 @@ const CONNECTIONS: u32 = 32;
 const STARTS_MAX: u32 = 100;
 const INSTANCES: u32 = 2_000;
 const IDLE_MS: u64 = 60_000;
+/// The plugin in a new instance for each request, and in a kept one.
+const FRESH: &str = "fresh";
+const WARM: &str = "warm";
 const CONFIGURATION: &str = r#"{"greeting":"Hello"}"#;
 
 /// A server and the requests that it gets.
@@ -47,8 +50,8 @@ pub(crate) async fn run(options: &Options) -> Result<Vec<Row>> {
     let gateway = Rc::new(Serving::gateway(&world)?);
     let mut lanes = vec![
         Lane::new(Rc::new(Serving::axum()?), folder.path().join("axum"), "/hello")?,
-        Lane::new(Rc::clone(&gateway), folder.path().join("fresh"), &lines("fresh"))?,
-        Lane::new(gateway, folder.path().join("warm"), &lines("warm"))?,
+        Lane::new(Rc::clone(&gateway), folder.path().join(FRESH), &lines(FRESH))?,
+        Lane::new(gateway, folder.path().join(WARM), &lines(WARM))?,
     ];
     let mut rows = Vec::new();
     let mut names = Vec::new();
@@ -56,7 +59,7 @@ pub(crate) async fn run(options: &Options) -> Result<Vec<Row>> {
         for (name, server) in peers::servers(&peers::cache()?) {
             match server {
                 Ok(serving) => {
-                    lanes.push(Lane::new(Rc::new(serving), folder.path().join(name), peers::path_of(name))?);
+                    lanes.push(Lane::new(Rc::new(serving), folder.path().join(name), peers::PATH)?);
                     names.push(name);
                 }
                 Err(reason) => rows.push(Row::not_run("P5", name, &reason)),
@@ -106,24 +109,30 @@ pub(crate) async fn run(options: &Options) -> Result<Vec<Row>> {
 
 /// How long 99 of 100 answers took, and how many there were a second.
 fn tails(lanes: &mut [Lane], names: &[&'static str]) -> Vec<Row> {
-    let names = ["bare axum", "fresh", "warm"].into_iter().chain(names.iter().copied());
-    let rows = lanes.iter_mut().zip(names).flat_map(|(lane, name)| {
-        let mut p99: Vec<f64> = lane.seen.iter().map(|sent| sent.p99_us).collect();
-        let mut rate: Vec<f64> = lane.seen.iter().map(|sent| sent.rate).collect();
-        [
-            Row::value("P5", format!("p99 of {name}"), "us", median(&mut p99), Bar::None),
-            Row::value("P5", format!("requests a second of {name}, one thread"), "/s", median(&mut rate), Bar::None),
-        ]
-    });
-    rows.collect()
+    let names: Vec<&'static str> = ["bare axum", FRESH, WARM].into_iter().chain(names.iter().copied()).collect();
+    let tails: Vec<[f64; 2]> = lanes.iter_mut().map(Lane::tail).collect();
+    let tail_of = |name: &str| names.iter().zip(&tails).find(|(one, _)| **one == name).map(|(_, tail)| *tail);
+    let mut rows = Vec::new();
+    for (name, [p99, rate]) in names.iter().zip(&tails) {
+        rows.push(Row::value("P5", format!("p99 of {name}"), "us", *p99, Bar::None));
+        rows.push(Row::value("P5", format!("requests a second of {name}, one thread"), "/s", *rate, Bar::None));
+    }
+    for (ours, theirs, rate_bar) in [(FRESH, peers::SERVE, Bar::AtLeast(2.0)), (WARM, peers::SERVE_REUSED, Bar::None)] {
+        if let (Some([p99, rate]), Some([their_p99, their_rate])) = (tail_of(ours), tail_of(theirs)) {
+            let what = |figure| format!("{figure}, {ours}, over {theirs}");
+            rows.push(Row::ratio("P5", what("requests a second"), "/s", [rate, their_rate], rate_bar));
+            rows.push(Row::ratio("P5", what("p99"), "us", [p99, their_p99], Bar::AtMost(1.0)));
+        }
+    }
+    rows
 }
 
 /// A world with `hello` twice: once fresh for each call, once kept.
 async fn hello(folder: &Path, tenants: &[TenantId]) -> Result<World> {
     let world = World::at(folder, INSTANCES, IDLE_MS)?;
     let source = |name: &str, reuse| guests::named(HELLO.source(), name, reuse);
-    world.install(vec![source("fresh", Reuse::Never), source("warm", Reuse::Tenant)]).await?;
-    let plugins = [(world::plugin("fresh")?, CONFIGURATION), (world::plugin("warm")?, CONFIGURATION)];
+    world.install(vec![source(FRESH, Reuse::Never), source(WARM, Reuse::Tenant)]).await?;
+    let plugins = [(world::plugin(FRESH)?, CONFIGURATION), (world::plugin(WARM)?, CONFIGURATION)];
     world.enable(tenants, &plugins).await?;
     // Tenants' storage is made and migrated here: the server that is measured finds it and starts in an instant.
     let host = world.open().await?;
@@ -170,5 +179,12 @@ impl Lane {
         }
         self.seen.push(sent);
         Ok(each_us(passed, count))
+    }
+
+    /// The medians of all rounds: microseconds that 99 of 100 answers kept, and requests a second.
+    fn tail(&mut self) -> [f64; 2] {
+        let mut p99: Vec<f64> = self.seen.iter().map(|sent| sent.p99_us).collect();
+        let mut rate: Vec<f64> = self.seen.iter().map(|sent| sent.rate).collect();
+        [median(&mut p99), median(&mut rate)]
     }
 }

@@ -8,10 +8,12 @@ mod guests;
 mod http;
 mod load;
 mod measure;
+mod migrations;
 mod parts;
 mod peers;
 mod raw;
 mod scale;
+mod sql;
 mod storage;
 mod world;
 
@@ -25,13 +27,15 @@ Measures the host and prints each figure, its ratio, its bar, and pass or short.
 
 Usage: cargo run --release -p bulkhead-benches -- [--only P1,P2] [--rounds 7] [--json FILE] [--quick]
 
-  --only P1,P2   these bars alone: P1 to P8, P14, P17 to P20
+  --only P1,P2   these bars alone: P1 to P9, P13, P14, P17 to P20
   --rounds 7     rounds of each measurement; the median counts
   --json FILE    writes all rows there
-  --quick        smaller sizes: 200 plugins instead of 1,000, 1,000 tenants instead of 10,000
+  --quick        smaller sizes: 200 plugins instead of 1,000, 1,000 tenants instead of 10,000,
+                 migrations in 200 tenants instead of 1,000
 ";
 /// Every bar that this program knows.
-const BARS: [&str; 13] = ["P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P14", "P17", "P18", "P19", "P20"];
+const BARS: [&str; 15] =
+    ["P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P13", "P14", "P17", "P18", "P19", "P20"];
 
 /// Whatever goes wrong ends a group of measurements, and is its row.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -127,6 +131,12 @@ fn measured(arguments: Vec<String>) -> Result<()> {
     }
     if options.wants_any(&["P7", "P8", "P14"]) {
         rows.extend(group("size", &options, scale::run));
+    }
+    if options.wants("P9") {
+        rows.extend(group("plugin SQL", &options, sql::run));
+    }
+    if options.wants("P13") {
+        rows.extend(group("migrations", &options, migrations::run));
     }
     println!("{}", figures::table(&rows));
     if let Some(path) = &options.json {

@@ -58,6 +58,23 @@ pub(crate) fn cpu_of(process: Pid) -> Result<Duration> {
     Ok(Duration::from_nanos(total_ns))
 }
 
+/// CPU time of another process and of its children, those that ended and were waited for included.
+pub(crate) fn cpu_of_family(process: Pid) -> Result<Duration> {
+    let pid = process.as_raw_nonzero();
+    // Fields of `stat` behind the name, which may hold blanks: the 14th and 15th are the ended children's.
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_ascii_whitespace().skip(13).take(2);
+    let ticks: u64 = fields.filter_map(|field| field.parse::<u64>().ok()).sum();
+    let ended = Duration::from_secs(ticks) / u32::try_from(rustix::param::clock_ticks_per_second())?;
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+    let mut total = cpu_of(process)?.saturating_add(ended);
+    for child in children.split_ascii_whitespace().filter_map(|child| child.parse().ok()).filter_map(Pid::from_raw) {
+        // One may end while the others are read.
+        total = total.saturating_add(cpu_of(child).unwrap_or_default());
+    }
+    Ok(total)
+}
+
 /// Resident bytes of this process.
 pub(crate) fn resident_bytes() -> Result<f64> {
     let text = std::fs::read_to_string(Path::new("/proc/self/statm"))?;

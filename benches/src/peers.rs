@@ -1,5 +1,5 @@
-//! Other ways to run others' code: fastify without and with `node:vm`, Extism. They are installed from their registries
-//! into a cache under the target folder; one that is not there is reported, never left out in silence.
+//! Other ways to run others' code: fastify without and with `node:vm`, `wasmtime serve`, Extism. They are installed from
+//! their registries into a cache under the target folder; one that is not there is reported, never left out in silence.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -17,7 +17,15 @@ const FASTIFY: &str = "fastify@5";
 const SCRIPT: &str = include_str!("peers.js");
 const UNISOLATED: &str = "fastify";
 const VM: &str = "node-vm";
-const WASMTIME: &str = "wasmtime-serve";
+/// `wasmtime serve`: an instance for each request, or for 128.
+pub(crate) const SERVE: &str = "wasmtime-serve";
+pub(crate) const SERVE_REUSED: &str = "wasmtime-serve with reuse 128";
+/// The hello of `benches/peers/serve`.
+const SERVE_GUEST: &str = "benches/peers/target/wasm32-wasip2/release/bulkhead_bench_serve.wasm";
+/// Before its address.
+const SERVE_SAYS: &str = "Serving HTTP on http://";
+/// How both are built.
+const BUILD: &str = "not built: cargo xtask bench --build-peers";
 
 /// A server, or why there is none.
 type Peer = (&'static str, Result<Serving>);
@@ -37,14 +45,32 @@ pub(crate) fn servers(cache: &Path) -> Vec<Peer> {
         std::fs::write(&script, SCRIPT)?;
         Serving::start(Command::new("node").current_dir(cache).arg(script).arg(path))
     };
-    let no_guest = "needs the wasmtime binary and a wasi:http component, which this repository does not build";
-    vec![(UNISOLATED, fastify("plain")), (VM, fastify("vm")), (WASMTIME, Err(no_guest.into()))]
+    vec![
+        (UNISOLATED, fastify("plain")),
+        (VM, fastify("vm")),
+        (SERVE, wasmtime_serve(cache, 1)),
+        (SERVE_REUSED, wasmtime_serve(cache, 128)),
+    ]
 }
 
-/// What is asked of a peer.
-pub(crate) const fn path_of(_name: &str) -> &'static str {
-    "/hello"
+/// `wasmtime serve` on one thread, each instance for so many requests.
+fn wasmtime_serve(cache: &Path, requests: u32) -> Result<Serving> {
+    let (program, guest) = (cache.join("bin/wasmtime"), programs::root().join(SERVE_GUEST));
+    if !program.is_file() || !guest.is_file() {
+        return Err(BUILD.into());
+    }
+    // It tells its address as an error; its process is this command's.
+    let mut command = Command::new("sh");
+    command.args(["-c", r#"exec "$0" "$@" 2>&1"#]).arg(program).args(["serve", "-Scli", "--addr", "127.0.0.1:0"]);
+    command.args(["--max-instance-reuse-count", &requests.to_string()]).arg(guest);
+    let mut serving = Serving::start(command.env("TOKIO_WORKER_THREADS", "1"))?;
+    let address = serving.address.strip_prefix(SERVE_SAYS).ok_or("wasmtime told no address")?;
+    serving.address = address.trim_end_matches('/').to_owned();
+    Ok(serving)
 }
+
+/// What is asked of every peer.
+pub(crate) const PATH: &str = "/hello";
 
 /// The bars of a peer: our fresh and warm CPU time for each request against its own.
 pub(crate) fn rows(name: &str, [fresh, warm]: [f64; 2], theirs: f64) -> Vec<Row> {
@@ -54,6 +80,8 @@ pub(crate) fn rows(name: &str, [fresh, warm]: [f64; 2], theirs: f64) -> Vec<Row>
     match name {
         UNISOLATED => vec![ratio("a route, fresh", fresh, 1.3), ratio("a route, warm", warm, 0.8)],
         VM => vec![ratio("a route, fresh", fresh, 1.0 / 15.0)],
+        SERVE => vec![ratio("a route, fresh", fresh, 0.45)],
+        SERVE_REUSED => vec![ratio("a route, warm", warm, 0.9)],
         _ => Vec::new(),
     }
 }
@@ -88,7 +116,7 @@ impl Extism {
     pub(crate) fn start() -> Result<Self> {
         let program = programs::root().join("benches/peers/target/release/bulkhead-bench-peers");
         if !program.is_file() {
-            return Err("not built: cargo build --release --ignore-rust-version, in benches/peers".into());
+            return Err(BUILD.into());
         }
         let mut child = Command::new(program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let (stdin, stdout) = (child.stdin.take().ok_or("no pipe")?, child.stdout.take().ok_or("no pipe")?);

@@ -3,16 +3,18 @@
 //! It measures nothing.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bulkhead_database::{Act, Db, TenantPluginRow};
+use bulkhead_database::{Act, Db, TenantPluginRow, TenantStatus};
 use bulkhead_host::{Caller, Host, view};
 use bulkhead_model::manifest::{HookKind, OnFailure};
 use bulkhead_model::{Actor, Interface, PluginId, Role, TenantId, TenantPluginStatus};
 use bulkhead_server::Config;
 use bulkhead_testkit::keys::{ALICE, ISSUER, ROOT};
+use bulkhead_testkit::postgres::Cluster;
 use bulkhead_testkit::{Source, policies};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
@@ -22,6 +24,8 @@ use crate::Result;
 const START_MAX: Duration = Duration::from_secs(4);
 /// Time between two looks.
 const LOOK: Duration = Duration::from_millis(20);
+/// Time between two looks at an operation: seldom at a long one, since looking costs what is measured.
+const FOLLOW: Range<Duration> = Duration::from_millis(1)..Duration::from_millis(50);
 /// Installs at once: as many as compile at once.
 const INSTALLS: usize = 2;
 /// Calls of a tenant and plugin at once, a little under the product's burst, and the time of one more.
@@ -66,7 +70,7 @@ impl World {
     pub(crate) async fn install(&self, sources: Vec<Source>) -> Result<()> {
         let host = self.open().await?;
         host.install_policy(&actor(Role::Security, None), policies::signed(1, policies::STANDARD).as_bytes()).await?;
-        let admin = actor(Role::SuperAdmin, None);
+        let admin = admin();
         for source in &sources {
             for hook in &source.manifest.hooks {
                 host.declare_hook(&admin, &hook.name, HookKind::Filter, None, OnFailure::Closed).await?;
@@ -101,20 +105,39 @@ impl World {
         db.close().await;
         Ok(())
     }
+
+    /// Suspends `tenants`: none of their plugins starts. The host must be closed.
+    pub(crate) async fn suspend(&self, tenants: &[TenantId]) -> Result<()> {
+        let db = Db::open(&self.config.to_host_config()?.database).await?;
+        let act = Act::system(1);
+        let mut tx = db.begin().await?;
+        for tenant in tenants {
+            tx.set_tenant_status(tenant, TenantStatus::Suspended, &act).await?;
+        }
+        tx.commit().await?;
+        db.close().await;
+        Ok(())
+    }
 }
 
 async fn install(host: &Host, admin: &Actor, source: Source) -> Result<()> {
     let release = source.signed_by(ALICE);
     let bundles = release.bundles.into_iter().map(String::into_bytes).collect();
     host.register(admin, release.bytes, bundles).await?;
-    let mut operation = host.install(admin, &source.manifest.plugin.id, None).await?;
+    ended(host, host.install(admin, &source.manifest.plugin.id, None).await?).await
+}
+
+/// Follows an operation to its end, which must be a good one.
+pub(crate) async fn ended(host: &Host, mut operation: view::Operation) -> Result<()> {
+    let mut pause = FOLLOW.start;
     while operation.status == view::OperationStatus::Running {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-        operation = host.get_operation(admin, &operation.id).await?;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(FOLLOW.end);
+        operation = host.get_operation(&admin(), &operation.id).await?;
     }
     match operation.error {
         None => Ok(()),
-        Some(error) => Err(format!("`{}` does not install: {}", operation.plugin, error.detail).into()),
+        Some(error) => Err(format!("`{}`, {}: {}", operation.plugin, operation.kind, error.detail).into()),
     }
 }
 
@@ -136,6 +159,16 @@ pub(crate) fn caller(tenant: &TenantId) -> Caller {
         trace: bulkhead_host::random_trace(),
         locale: Arc::from("en"),
     }
+}
+
+/// Who may do everything.
+pub(crate) fn admin() -> Actor {
+    actor(Role::SuperAdmin, None)
+}
+
+/// A PostgreSQL server for as long as this value lives, or why there is none.
+pub(crate) fn cluster() -> Result<Cluster> {
+    std::panic::catch_unwind(Cluster::start).map_err(|_| "no PostgreSQL server can be started here".into())
 }
 
 fn actor(role: Role, tenant: Option<&TenantId>) -> Actor {

@@ -94,6 +94,11 @@ impl Cluster {
         format!("postgres://postgres:{PASSWORD}@localhost/postgres?host={}", self.folder.path().display())
     }
 
+    /// The process whose children serve its connections.
+    pub fn process(&self) -> Option<Pid> {
+        i32::try_from(self.server.id()).ok().and_then(Pid::from_raw)
+    }
+
     /// Runs statements as the cluster's owner, each in a transaction of its own.
     pub fn run(&self, statements: &[&str]) {
         let mut psql = Command::new(find("psql"));
@@ -122,7 +127,7 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         // Immediate shutdown: the folder goes with it.
-        if let Some(pid) = i32::try_from(self.server.id()).ok().and_then(Pid::from_raw) {
+        if let Some(pid) = self.process() {
             rustix::process::kill_process(pid, Signal::QUIT).unwrap_or_default();
         }
         drop(self.server.wait());
