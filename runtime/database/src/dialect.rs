@@ -17,6 +17,7 @@ use crate::tenant::blobs::{BlobInfo, BlobPage, Rows};
 use crate::tenant::export::TablePiece;
 use crate::tenant::kv::Put;
 use crate::tenant::migrate::{Applied, FailedMigration, MigrationError, PluginMigration, Run};
+use crate::tenant::ongoing::Sealed;
 use crate::tenant::value::{Isolation, KvCondition, KvEntry, KvOutcome, KvPage, StorageError, Table, Value};
 use crate::tenant::{Finding, StorageConfig};
 
@@ -179,6 +180,31 @@ verbs! { Store {
 }}
 
 impl Store {
+    /// The plugin's part of a scope.
+    pub(crate) fn scope(&self, ends_at: Instant) -> Scope {
+        match self {
+            Self::Sqlite(store) => Scope::Sqlite(Arc::new(sqlite::Scope::new(store, ends_at))),
+            Self::Postgres(store) => Scope::Postgres(Arc::new(postgres::Scope::new(store, ends_at))),
+        }
+    }
+
+    /// Whether it works for a call of a scope.
+    pub(crate) fn is_scoped(&self) -> bool {
+        match self {
+            Self::Sqlite(store) => store.is_scoped(),
+            Self::Postgres(store) => store.is_scoped(),
+        }
+    }
+
+    /// Whether both are of one plugin in one tenant.
+    pub(crate) fn is_of_same_plugin(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Sqlite(one), Self::Sqlite(other)) => one.is_of_same_plugin(other),
+            (Self::Postgres(one), Self::Postgres(other)) => one.is_of_same_plugin(other),
+            (Self::Sqlite(_), Self::Postgres(_)) | (Self::Postgres(_), Self::Sqlite(_)) => false,
+        }
+    }
+
     /// Opens a transaction that ends at `deadline` at the latest.
     pub(crate) async fn begin(&self, isolation: Isolation, deadline: Instant) -> Result<Transaction, StorageError> {
         match self {
@@ -200,6 +226,57 @@ impl Store {
             Self::Postgres(store) => {
                 Box::pin(store.open_cursor(statement, params, deadline)).await.map(Cursor::Postgres)
             }
+        }
+    }
+}
+
+/// One plugin's part of a scope of the host application.
+#[derive(Clone, Debug)]
+pub(crate) enum Scope {
+    Sqlite(Arc<sqlite::Scope>),
+    Postgres(Arc<postgres::Scope>),
+}
+
+verbs! { Scope {
+    /// Ends the call that began last: what it wrote is kept or undone.
+    fn end_call(is_kept: bool) -> Result<(), StorageError>;
+    /// Whether something was kept that is lost.
+    fn is_lost() -> bool;
+    /// Undoes everything.
+    fn end() -> ();
+}}
+
+impl Scope {
+    /// Begins a call, and answers the store that works for it.
+    pub(crate) fn begin_call(&self) -> Store {
+        match self {
+            Self::Sqlite(scope) => Store::Sqlite(scope.begin_call()),
+            Self::Postgres(scope) => Store::Postgres(scope.begin_call()),
+        }
+    }
+
+    /// Takes what was kept out to be committed.
+    pub(crate) async fn seal(&self) -> Result<Option<SealedScope>, StorageError> {
+        match self {
+            Self::Sqlite(scope) => Ok(scope.seal().await?.map(SealedScope::Sqlite)),
+            Self::Postgres(scope) => Ok(Box::pin(scope.seal()).await?.map(SealedScope::Postgres)),
+        }
+    }
+}
+
+/// What a plugin keeps of a scope, on its way to its commit.
+#[derive(Debug)]
+pub(crate) enum SealedScope {
+    Sqlite(Sealed<sqlite::Session>),
+    Postgres(postgres::SealedScope),
+}
+
+impl SealedScope {
+    /// Makes it permanent.
+    pub(crate) async fn commit(self) -> Result<(), StorageError> {
+        match self {
+            Self::Sqlite(sealed) => sealed.commit().await,
+            Self::Postgres(sealed) => Box::pin(sealed.commit()).await,
         }
     }
 }

@@ -10,6 +10,8 @@ pub(crate) mod held;
 pub(crate) mod kv;
 pub mod limits;
 pub(crate) mod migrate;
+pub(crate) mod ongoing;
+mod scope;
 mod store;
 mod transaction;
 pub(crate) mod value;
@@ -18,6 +20,7 @@ mod views;
 pub use blobs::{BlobInfo, BlobPage, BlobWriter};
 pub use export::TablePiece;
 pub use migrate::{Applied, Drift, FailedMigration, MigrationError, Phase, PluginMigration, Run, select_migrations};
+pub use scope::{PluginScope, SealedScope};
 pub use store::{Finding, PluginStorage, PluginStore, StorageConfig};
 pub use transaction::{Cursor, PluginTx};
 pub use value::{

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bulkhead_database::tenant::PluginStore;
 use bulkhead_model::{Actor, Code, Coded, Role, TenantId, TraceId};
 
 /// Who calls, for whom, and how long there is. Made by the host; no part of it comes from a guest.
@@ -23,6 +24,9 @@ pub struct CallContext {
     pub deadline_ms: Option<u32>,
     /// How many hooks this call is nested in.
     pub depth: u32,
+    /// Storage of the cell's own plugin that the call works on in the place of the cell's: its transaction in a scope of the
+    /// host application.
+    pub storage: Option<PluginStore>,
 }
 
 impl CallContext {

@@ -2,6 +2,7 @@
 //! gate, instance, entry, outcome.
 //! It routes nothing and stores nothing; the host makes a cell when it builds its snapshot.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -128,6 +129,8 @@ pub(crate) struct Shared {
     kills: AtomicU64,
     /// Wakes calls that wait while they must end.
     pub(crate) kill_signal: Notify,
+    /// Wakes whoever waits for the end of the cell.
+    stop_signal: Notify,
 }
 
 impl Shared {
@@ -145,6 +148,7 @@ impl Shared {
             metrics,
             kills: AtomicU64::new(0),
             kill_signal: Notify::new(),
+            stop_signal: Notify::new(),
         }
     }
 
@@ -263,6 +267,7 @@ impl Cell {
         self.gate.set_killed(true);
         self.shared.kills.fetch_add(1, Ordering::AcqRel);
         self.shared.kill_signal.notify_waiters();
+        self.shared.stop_signal.notify_waiters();
         self.idle.clear();
     }
 
@@ -279,7 +284,23 @@ impl Cell {
     /// Takes no new calls but `shutdown`; calls that run go on.
     pub fn close(&self) {
         self.gate.drain();
+        self.shared.stop_signal.notify_waiters();
         self.idle.clear();
+    }
+
+    /// Whether the cell is killed or takes no new calls.
+    pub fn is_stopped(&self) -> bool {
+        !self.gate.is_open()
+    }
+
+    /// Waits until the cell is killed or takes no new calls.
+    pub async fn stopped(&self) {
+        let mut told = pin!(self.shared.stop_signal.notified());
+        // Before the look at the gate: a stop between the two is seen by one of them.
+        told.as_mut().enable();
+        if !self.is_stopped() {
+            told.await;
+        }
     }
 
     /// Waits until no call runs; false if `wait_max` passed first.

@@ -69,7 +69,8 @@ impl CallState {
         if !self.admit(interface, bytes)? {
             return Err(Failure::Answer(wit::StorageError::Denied(format!("grant:{interface}"))));
         }
-        self.shared.storage.as_ref().ok_or(Failure::Answer(wit::StorageError::Unavailable))
+        let storage = self.call.storage.as_ref().or(self.shared.storage.as_ref());
+        storage.ok_or(Failure::Answer(wit::StorageError::Unavailable))
     }
 
     /// Counts bytes that cross between guest and host.

@@ -69,6 +69,10 @@ impl Cell {
         if context.tenant != self.shared.tenant {
             return Err(CallError::Host(format!("a call of tenant `{}` reached a cell of another", context.tenant)));
         }
+        let own = self.shared.storage.as_ref();
+        if context.storage.as_ref().is_some_and(|other| !own.is_some_and(|own| own.is_of_same_plugin(other))) {
+            return Err(CallError::Host("the storage of another plugin reached a cell".to_owned()));
+        }
         if let Some(missing) = export.missing(&self.component.inner.exports) {
             return Err(CallError::NotExported(missing));
         }
@@ -122,6 +126,7 @@ impl Cell {
             deadline: bounds.deadline,
             now_unix_ms: context.now_unix_ms,
             kills: bounds.kills,
+            storage: context.storage.clone(),
         };
         if let Some(mut instance) = self.idle.take() {
             return match instance.begin(call) {

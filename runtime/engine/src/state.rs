@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use bulkhead_bindings::bulkhead::plugin::types;
-use bulkhead_database::tenant::{BlobWriter, Cursor, PluginTx};
+use bulkhead_database::tenant::{BlobWriter, Cursor, PluginStore, PluginTx};
 use bulkhead_model::limits::RANDOM_BYTES_MAX;
 use bulkhead_model::{Actor, Limits, TraceId};
 
@@ -54,6 +54,8 @@ pub(crate) struct Call {
     pub(crate) now_unix_ms: u64,
     /// How often the cell had been killed when the call began.
     pub(crate) kills: u64,
+    /// What it works on in the place of the cell's storage.
+    pub(crate) storage: Option<PluginStore>,
 }
 
 impl Call {
@@ -92,6 +94,7 @@ impl CallState {
         self.open.transaction = None;
         self.open.cursor = None;
         self.open.writer = None;
+        self.call.storage = None;
     }
 
     /// Whether the call must stop now.

@@ -46,6 +46,7 @@ impl Engine {
             deadline,
             now_unix_ms: 0,
             kills: 0,
+            storage: None,
         };
         let slots = self.trial_slots(component, deadline).await.map_err(failed)?;
         let new = Instance::new(self, &component.inner, &shared, call, slots);

@@ -37,6 +37,7 @@ impl Caller {
             now_unix_ms: clock::now_ms(),
             deadline_ms,
             depth: 0,
+            storage: None,
         }
     }
 }

@@ -9,6 +9,7 @@ use bulkhead_model::{Code, Coded, Kind, PluginId, TenantId};
 use bulkhead_trust::Refusal;
 
 use crate::hooks::Failure;
+use crate::scope::CommitStopped;
 
 /// Why a use case did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +89,15 @@ pub enum Error {
         /// Every failure of the chain, the closing one last.
         failures: Vec<Failure>,
     },
+    /// The time of a scope was up: everything that was written in it is undone.
+    #[error("the scope's time is up, and what was written in it is undone")]
+    ScopeEnded,
+    /// A plugin with a hook that fails closed lost what it wrote in a scope: everything that was written in it is undone.
+    #[error("`{0}` lost what it wrote in the scope, and a hook of it fails closed")]
+    ScopeLost(PluginId),
+    /// A scope is committed in part, or not at all.
+    #[error(transparent)]
+    ScopeCommit(#[from] Box<CommitStopped>),
     /// A call into a plugin failed.
     #[error(transparent)]
     Call(#[from] engine::CallError),
@@ -227,6 +237,9 @@ impl Coded for Error {
             Self::NotServing(_) => Code::PluginUnavailable,
             Self::UnknownHook { .. } => Code::UnknownHook,
             Self::HookClosed { .. } => Code::HookClosed,
+            Self::ScopeEnded => Code::DeadlineExceeded,
+            Self::ScopeLost(_) => Code::HookClosed,
+            Self::ScopeCommit(stopped) => stopped.source.code(),
             Self::Call(error) => error.code(),
             Self::Engine(error) => error.code(),
             Self::Database(error) => error.code(),

@@ -1,7 +1,9 @@
 //! Hooks: filters change a value, actions are told. A chain runs in its fixed order; a failure is attributed and the
 //! chain goes on, or closes. It declares no hook; `usecase::hooks` does.
 
-use bulkhead_engine::CallError;
+use std::sync::Arc;
+
+use bulkhead_engine::{CallContext, CallError};
 use bulkhead_model::manifest::{HookKind, Issue, OnFailure};
 use bulkhead_model::{Code, Coded, PluginId};
 use serde::de::IgnoredAny;
@@ -9,7 +11,8 @@ use serde::de::IgnoredAny;
 use crate::calls::Caller;
 use crate::error::{Error, call_detail};
 use crate::host::Host;
-use crate::snapshot::{DeclaredHook, Link};
+use crate::scope::Writes;
+use crate::snapshot::{DeclaredHook, Enabled, Link};
 
 /// Largest value or arguments of a hook in bytes.
 const HOOK_BYTES_MAX: usize = 1 << 20;
@@ -44,6 +47,23 @@ impl Host {
     /// Runs `value` (JSON text) through the filters of the hook `name`; `args` is a JSON array. A filter that fails, or
     /// answers what breaks the hook's schema, is passed over and named, unless the hook fails closed.
     pub async fn apply_filter(&self, caller: &Caller, name: &str, value: String, args: &str) -> Result<Applied, Error> {
+        self.filter(caller, None, name, value, args).await
+    }
+
+    /// Tells the actions of the hook `name`; `args` is a JSON array. Answers those that failed.
+    pub async fn dispatch_action(&self, caller: &Caller, name: &str, args: &str) -> Result<Vec<Failure>, Error> {
+        self.act(caller, None, name, args).await
+    }
+
+    /// Runs a value through the filters, in a scope of the host application or in none.
+    pub(crate) async fn filter(
+        &self,
+        caller: &Caller,
+        mut scope: Option<&mut Writes>,
+        name: &str,
+        value: String,
+        args: &str,
+    ) -> Result<Applied, Error> {
         let snapshot = self.snapshot();
         let view = snapshot.tenant(&caller.tenant)?;
         let declared = snapshot.hook(view, name, HookKind::Filter)?;
@@ -53,28 +73,29 @@ impl Host {
         let mut applied = Applied { value, failures: Vec::new() };
         for link in view.chain(name, HookKind::Filter) {
             let Some(enabled) = &link.enabled else {
-                declared.attribute_absent(caller, link, &mut applied.failures)?;
+                declared.attribute(caller, link, Fault::absent(), &mut applied.failures)?;
                 continue;
             };
-            let outcome =
-                enabled.cell.apply_filter(&caller.context(link.deadline_ms), name, &applied.value, args).await;
-            match outcome.result {
+            let context = context(&mut scope, caller, link, enabled)?;
+            let outcome = enabled.cell.apply_filter(&context, name, &applied.value, args).await;
+            let answer = outcome.result.map_err(Fault::of_call).and_then(|changed| declared.checked(changed));
+            match end_call(&mut scope, declared, link, answer).await {
                 Ok(None) => {}
-                Ok(Some(changed)) => match declared.check(&changed) {
-                    Ok(()) => applied.value = changed,
-                    Err(error) => {
-                        let detail = format!("its answer breaks the hook's schema: {error}");
-                        declared.attribute(caller, link, Code::InvalidInput, detail, &mut applied.failures)?;
-                    }
-                },
-                Err(error) => declared.attribute_call(caller, link, &error, &mut applied.failures)?,
+                Ok(Some(changed)) => applied.value = changed,
+                Err(fault) => declared.attribute(caller, link, fault, &mut applied.failures)?,
             }
         }
         Ok(applied)
     }
 
-    /// Tells the actions of the hook `name`; `args` is a JSON array. Answers those that failed.
-    pub async fn dispatch_action(&self, caller: &Caller, name: &str, args: &str) -> Result<Vec<Failure>, Error> {
+    /// Tells the actions, in a scope of the host application or in none.
+    pub(crate) async fn act(
+        &self,
+        caller: &Caller,
+        mut scope: Option<&mut Writes>,
+        name: &str,
+        args: &str,
+    ) -> Result<Vec<Failure>, Error> {
         let snapshot = self.snapshot();
         let view = snapshot.tenant(&caller.tenant)?;
         let declared = snapshot.hook(view, name, HookKind::Action)?;
@@ -84,15 +105,62 @@ impl Host {
         let mut failures = Vec::new();
         for link in view.chain(name, HookKind::Action) {
             let Some(enabled) = &link.enabled else {
-                declared.attribute_absent(caller, link, &mut failures)?;
+                declared.attribute(caller, link, Fault::absent(), &mut failures)?;
                 continue;
             };
-            let outcome = enabled.cell.on_action(&caller.context(link.deadline_ms), name, args).await;
-            if let Err(error) = outcome.result {
-                declared.attribute_call(caller, link, &error, &mut failures)?;
+            let context = context(&mut scope, caller, link, enabled)?;
+            let outcome = enabled.cell.on_action(&context, name, args).await;
+            let answer = outcome.result.map_err(Fault::of_call);
+            if let Err(fault) = end_call(&mut scope, declared, link, answer).await {
+                declared.attribute(caller, link, fault, &mut failures)?;
             }
         }
         Ok(failures)
+    }
+}
+
+/// The context of a call, which in a scope works in the plugin's transaction.
+fn context(
+    scope: &mut Option<&mut Writes>,
+    caller: &Caller,
+    link: &Link,
+    enabled: &Arc<Enabled>,
+) -> Result<CallContext, Error> {
+    match scope {
+        Some(writes) => writes.context(caller, link, enabled),
+        None => Ok(caller.context(link.deadline_ms)),
+    }
+}
+
+/// Ends a call; in a scope decides what becomes of what it wrote.
+async fn end_call<T>(
+    scope: &mut Option<&mut Writes>,
+    declared: &DeclaredHook,
+    link: &Link,
+    answer: Result<T, Fault>,
+) -> Result<T, Fault> {
+    match scope {
+        Some(writes) => writes.end_call(&link.plugin, declared.fails_closed(link), answer).await,
+        None => answer,
+    }
+}
+
+/// Why a call in a chain gave no answer that counts.
+pub(crate) struct Fault {
+    pub(crate) code: Code,
+    /// What of it may be shown.
+    pub(crate) detail: String,
+}
+
+impl Fault {
+    /// The tenant has the plugin, and it does not serve: it starts, its start failed, or it is no longer allowed.
+    fn absent() -> Self {
+        Self { code: Code::PluginUnavailable, detail: "the plugin does not serve at present".to_owned() }
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "it takes the place of the error")]
+    fn of_call(error: CallError) -> Self {
+        Self { code: error.code(), detail: call_detail(&error) }
     }
 }
 
@@ -114,39 +182,34 @@ impl DeclaredHook {
         if issues.is_empty() { Ok(()) } else { Err(Error::Invalid { code: Code::InvalidInput, issues }) }
     }
 
-    /// The tenant has the plugin, and it does not serve: it starts, its start failed, or it is no longer allowed.
-    fn attribute_absent(&self, caller: &Caller, link: &Link, failures: &mut Vec<Failure>) -> Result<(), Error> {
-        let detail = "the plugin does not serve at present".to_owned();
-        self.attribute(caller, link, Code::PluginUnavailable, detail, failures)
+    /// What a filter answered, if it satisfies the hook's schema.
+    fn checked(&self, changed: Option<String>) -> Result<Option<String>, Fault> {
+        let Some(value) = &changed else {
+            return Ok(None);
+        };
+        match self.check(value) {
+            Ok(()) => Ok(changed),
+            Err(error) => {
+                Err(Fault { code: Code::InvalidInput, detail: format!("its answer breaks the hook's schema: {error}") })
+            }
+        }
     }
 
-    fn attribute_call(
-        &self,
-        caller: &Caller,
-        link: &Link,
-        error: &CallError,
-        failures: &mut Vec<Failure>,
-    ) -> Result<(), Error> {
-        self.attribute(caller, link, error.code(), call_detail(error), failures)
+    /// Whether the hook's declaration or the plugin says that a failure ends the chain.
+    fn fails_closed(&self, link: &Link) -> bool {
+        self.on_failure == OnFailure::Closed || link.on_failure == OnFailure::Closed
     }
 
-    /// Records a failure, and ends the chain if the hook's declaration or the plugin says that it fails closed.
-    fn attribute(
-        &self,
-        caller: &Caller,
-        link: &Link,
-        code: Code,
-        detail: String,
-        failures: &mut Vec<Failure>,
-    ) -> Result<(), Error> {
+    /// Records a failure, and ends the chain if the hook fails closed.
+    fn attribute(&self, caller: &Caller, link: &Link, fault: Fault, failures: &mut Vec<Failure>) -> Result<(), Error> {
         failures.push(Failure {
             plugin: link.plugin.clone(),
             hook: self.name.to_string(),
-            code,
-            detail,
+            code: fault.code,
+            detail: fault.detail,
             trace_id: caller.trace.hex(),
         });
-        if self.on_failure == OnFailure::Closed || link.on_failure == OnFailure::Closed {
+        if self.fails_closed(link) {
             return Err(Error::HookClosed { failures: std::mem::take(failures) });
         }
         Ok(())

@@ -25,6 +25,7 @@ use crate::config::{HostConfig, Mode};
 use crate::error::Error;
 use crate::ledgers::Ledgers;
 use crate::release::Release;
+use crate::scope::OpenScopes;
 use crate::snapshot::Snapshot;
 use crate::start::close;
 use crate::usecase::{EXPORTS_MAX, Kill};
@@ -71,6 +72,8 @@ pub(crate) struct Inner {
     pub(crate) starting: AtomicUsize,
     /// Room for archives that are being streamed.
     pub(crate) exports: Arc<Semaphore>,
+    /// Scopes that the host application has open.
+    pub(crate) scopes: Arc<OpenScopes>,
     pub(crate) tasks: TaskTracker,
     pub(crate) stopping: CancellationToken,
     pub(crate) booted: AtomicBool,
@@ -140,6 +143,7 @@ impl Host {
             operations: parking_lot::Mutex::default(),
             starting: AtomicUsize::new(0),
             exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
+            scopes: Arc::default(),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             booted: AtomicBool::new(false),

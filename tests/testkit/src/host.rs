@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
-use bulkhead_host::Host;
+use bulkhead_host::{Caller, Host, random_trace};
 use bulkhead_model::Role;
 use bulkhead_server::Server;
 pub use bulkhead_server::config::{Config, Mode};
@@ -202,6 +202,17 @@ impl TestHost {
     /// The host as a library.
     pub fn library(&self) -> &Host {
         &self.running.host
+    }
+
+    /// The host application, acting in a tenant through the library.
+    pub fn caller(&self, tenant: &str) -> Caller {
+        let token = tokens::token(&format!("app@{tenant}"), Some(tenant), &[Role::Host], &[]);
+        Caller {
+            tenant: tenant.parse().expect("a tenant id"),
+            actor: self.library().authenticate(&token).expect("the test's own token"),
+            trace: random_trace(),
+            locale: "en".into(),
+        }
     }
 
     /// Its configuration.

@@ -15,6 +15,7 @@ mod names;
 mod numeric;
 mod pair;
 mod quota;
+mod scope;
 mod session;
 mod setup;
 mod statement;
@@ -34,6 +35,7 @@ use crate::db::DatabaseConfig;
 use crate::error::Error;
 
 pub(crate) use held::{Cursor, Transaction};
+pub(crate) use scope::{Scope, SealedScope};
 pub(crate) use storage::{Storage, Store};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");

@@ -14,6 +14,7 @@ mod kv;
 mod migrate;
 mod raw;
 mod rules;
+mod scope;
 mod session;
 mod settings;
 mod statement;
@@ -34,6 +35,8 @@ use crate::db::DatabaseConfig;
 use crate::error::Error;
 
 pub(crate) use held::{Cursor, Transaction};
+pub(crate) use scope::Scope;
+pub(crate) use session::Session;
 pub(crate) use storage::{Storage, Store};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");

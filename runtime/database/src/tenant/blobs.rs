@@ -42,7 +42,7 @@ impl PluginStore {
     /// What is known of the blob of this name.
     pub async fn blob_stat(&self, name: &str, deadline: Instant) -> Result<Option<BlobInfo>, StorageError> {
         check_name(name)?;
-        self.store.blob_stat(name, statement_deadline(deadline)).await
+        self.store.blob_stat(name, self.statement_deadline(deadline)).await
     }
 
     /// At most `len` bytes of a blob from `offset`, of which one read has [`limits::BLOB_PIECE_BYTES_MAX`]; fewer at
@@ -56,7 +56,7 @@ impl PluginStore {
     ) -> Result<Option<Vec<u8>>, StorageError> {
         check_name(name)?;
         let span = Span::new(offset, usize::try_from(len).unwrap_or(usize::MAX))?;
-        let chunks = self.store.blob_chunks(name, span.chunks.clone(), statement_deadline(deadline)).await?;
+        let chunks = self.store.blob_chunks(name, span.chunks.clone(), self.statement_deadline(deadline)).await?;
         Ok(chunks.map(|chunks| span.cut(&chunks)))
     }
 
@@ -69,7 +69,8 @@ impl PluginStore {
     ) -> Result<BlobWriter, StorageError> {
         check_name(name)?;
         check_media_type(media_type)?;
-        let place = self.store.blob_place(statement_deadline(deadline)).await?;
+        self.refuse_in_scope()?;
+        let place = self.store.blob_place(self.statement_deadline(deadline)).await?;
         Ok(BlobWriter {
             store: self.store.clone(),
             upload_id: new_upload_id(),
@@ -88,7 +89,8 @@ impl PluginStore {
     /// Removes a blob and says whether it was there.
     pub async fn blob_delete(&self, name: &str, deadline: Instant) -> Result<bool, StorageError> {
         check_name(name)?;
-        self.store.blob_delete(name, statement_deadline(deadline)).await
+        self.refuse_in_scope()?;
+        self.store.blob_delete(name, self.statement_deadline(deadline)).await
     }
 
     /// Up to `max` blobs whose names begin with `prefix`, in byte order. `after` is the `next` of the page before.
@@ -109,14 +111,14 @@ impl PluginStore {
             }
         }
         let max = usize::try_from(max).unwrap_or(usize::MAX).clamp(1, limits::BLOBS_PER_PAGE_MAX);
-        self.store.blob_scan(prefix, after, max, statement_deadline(deadline)).await
+        self.store.blob_scan(prefix, after, max, self.statement_deadline(deadline)).await
     }
 
     /// Removes an upload whose process died before it was finished or discarded, and says how many; 0 means that none
     /// is left.
     pub async fn blob_sweep(&self, now_ms: u64, deadline: Instant) -> Result<u32, StorageError> {
         let age_us = i64::try_from(limits::BLOB_UPLOAD.as_micros()).unwrap_or(i64::MAX);
-        self.store.blob_sweep(microseconds(now_ms).saturating_sub(age_us), statement_deadline(deadline)).await
+        self.store.blob_sweep(microseconds(now_ms).saturating_sub(age_us), self.statement_deadline(deadline)).await
     }
 }
 

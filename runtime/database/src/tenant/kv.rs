@@ -3,7 +3,6 @@
 
 use std::time::Instant;
 
-use super::held::statement_deadline;
 use super::limits;
 use super::store::PluginStore;
 use super::value::{KvCondition, KvEntry, KvOutcome, KvPage, StorageError, limit_codes};
@@ -12,7 +11,7 @@ impl PluginStore {
     /// The entry of `key`.
     pub async fn kv_get(&self, key: &str, now_ms: u64, deadline: Instant) -> Result<Option<KvEntry>, StorageError> {
         check_key(key)?;
-        self.store.kv_get(key, moment(now_ms), statement_deadline(deadline)).await
+        self.store.kv_get(key, moment(now_ms), self.statement_deadline(deadline)).await
     }
 
     /// The entries of `keys` in order, all of one moment.
@@ -26,7 +25,7 @@ impl PluginStore {
             return Err(StorageError::Limit(limit_codes::KEYS));
         }
         keys.iter().try_for_each(|key| check_key(key))?;
-        self.store.kv_get_many(keys, moment(now_ms), statement_deadline(deadline)).await
+        self.store.kv_get_many(keys, moment(now_ms), self.statement_deadline(deadline)).await
     }
 
     /// Writes `value` under a new version if `when` holds; it expires after `ttl_ms`, or never.
@@ -44,7 +43,7 @@ impl PluginStore {
         }
         check_key(key)?;
         let put = Put { key: key.to_owned(), value, ttl_ms, when };
-        self.store.kv_set(put, moment(now_ms), statement_deadline(deadline)).await
+        self.store.kv_set(put, moment(now_ms), self.statement_deadline(deadline)).await
     }
 
     /// Removes `key` if `when` holds.
@@ -56,13 +55,13 @@ impl PluginStore {
         deadline: Instant,
     ) -> Result<KvOutcome, StorageError> {
         check_key(key)?;
-        self.store.kv_delete(key, when, moment(now_ms), statement_deadline(deadline)).await
+        self.store.kv_delete(key, when, moment(now_ms), self.statement_deadline(deadline)).await
     }
 
     /// Adds `by` to a decimal integer and answers the sum; an absent one counts as 0. The expiry stays.
     pub async fn kv_increment(&self, key: &str, by: i64, now_ms: u64, deadline: Instant) -> Result<i64, StorageError> {
         check_key(key)?;
-        self.store.kv_increment(key, by, moment(now_ms), statement_deadline(deadline)).await
+        self.store.kv_increment(key, by, moment(now_ms), self.statement_deadline(deadline)).await
     }
 
     /// Up to `max` keys that begin with `prefix`, in byte order. `after` is the `next` of the page before.
@@ -84,12 +83,12 @@ impl PluginStore {
             }
         }
         let max = usize::try_from(max).unwrap_or(usize::MAX).clamp(1, limits::KEYS_PER_REQUEST_MAX);
-        self.store.kv_scan(prefix, after, max, moment(now_ms), statement_deadline(deadline)).await
+        self.store.kv_scan(prefix, after, max, moment(now_ms), self.statement_deadline(deadline)).await
     }
 
     /// Removes a batch of expired keys and says how many; 0 means that none is left.
     pub async fn kv_sweep(&self, now_ms: u64, deadline: Instant) -> Result<u32, StorageError> {
-        self.store.kv_sweep(moment(now_ms), statement_deadline(deadline)).await
+        self.store.kv_sweep(moment(now_ms), self.statement_deadline(deadline)).await
     }
 }
 

@@ -15,6 +15,14 @@ pub const TRANSACTION: Duration = Duration::from_secs(5);
 pub const IDLE: Duration = Duration::from_secs(1);
 /// Time of one migration.
 pub const MIGRATION: Duration = Duration::from_secs(30);
+/// Time of a host application's scope, from begin to end.
+pub const SCOPE: Duration = Duration::from_secs(30);
+/// What a statement in a scope leaves of its call's time.
+pub const SCOPE_MARGIN: Duration = Duration::from_millis(50);
+/// Connections to a database server for the keys that plugins write in scopes.
+pub const SCOPE_KEYS_CONNECTIONS_MAX: u32 = 16;
+/// Connections of a tenant that its scopes leave to its other calls.
+pub const CONNECTIONS_BESIDE_SCOPES: usize = 2;
 /// Migrations of a plugin.
 pub const MIGRATIONS_MAX: usize = 1_000;
 /// Bytes of one migration.

@@ -9,7 +9,6 @@ use bulkhead_model::{PluginId, TenantId};
 
 use super::admission::Admission;
 use super::guard::Kind;
-use super::held::statement_deadline;
 use super::limits;
 use super::migrate::{MigrationError, PluginMigration, select_downs, select_for};
 use super::value::{Statement, StorageError, Table, Value, limit_codes};
@@ -25,7 +24,8 @@ pub struct StorageConfig {
     /// Connections open at once to a database server for plugins' SQL, over all of its logins. One tenant uses at
     /// most a quarter.
     pub connections_max: u32,
-    /// Connections open at once to a database server for key-value stores, quotas and provisioning.
+    /// Connections open at once to a database server for key-value stores, quotas and provisioning. Beside them are at most
+    /// [`limits::SCOPE_KEYS_CONNECTIONS_MAX`] for keys that are written in scopes.
     pub host_connections_max: u32,
     /// Logins over which tenants are spread on a database server, 1 to [`limits::SHARDS_MAX`]. Each serves at most
     /// [`limits::ROLES_PER_SHARD_MAX`] (tenant, plugin) pairs. It may grow later; what exists stays where it is.
@@ -148,13 +148,13 @@ impl PluginStore {
     /// Runs one statement that only reads.
     pub async fn query(&self, text: &str, params: Vec<Value>, deadline: Instant) -> Result<Table, StorageError> {
         let statement = self.admission.admit(text, Kind::Query)?;
-        self.store.query(&statement, params, statement_deadline(deadline)).await
+        self.store.query(&statement, params, self.statement_deadline(deadline)).await
     }
 
     /// Runs one statement in a transaction of its own.
     pub async fn execute(&self, text: &str, params: Vec<Value>, deadline: Instant) -> Result<Table, StorageError> {
         let statement = self.admission.admit(text, Kind::Execute)?;
-        self.store.execute(&statement, params, statement_deadline(deadline)).await
+        self.store.execute(&statement, params, self.statement_deadline(deadline)).await
     }
 
     /// Runs all statements in one transaction, or none.
@@ -166,6 +166,6 @@ impl PluginStore {
             .into_iter()
             .map(|statement| Ok((self.admission.admit(&statement.text, Kind::Execute)?, statement.params)))
             .collect::<Result<Vec<_>, StorageError>>()?;
-        self.store.batch(admitted, statement_deadline(deadline)).await
+        self.store.batch(admitted, self.statement_deadline(deadline)).await
     }
 }

@@ -14,12 +14,13 @@ use crate::dialect;
 impl PluginStore {
     /// Opens a transaction that ends at `deadline` at the latest.
     pub async fn begin(&self, isolation: Isolation, deadline: Instant) -> Result<PluginTx, StorageError> {
-        let transaction = self.store.begin(isolation, deadline).await?;
+        let transaction = self.store.begin(isolation, self.call_deadline(deadline)).await?;
         Ok(PluginTx { transaction, admission: Arc::clone(&self.admission) })
     }
 
     /// Opens a cursor over one statement that only reads; it ends at `deadline` at the latest.
     pub async fn open_cursor(&self, text: &str, params: Vec<Value>, deadline: Instant) -> Result<Cursor, StorageError> {
+        self.refuse_in_scope()?;
         let statement = self.admission.admit(text, Kind::Query)?;
         self.store.open_cursor(&statement, params, deadline).await.map(|cursor| Cursor { cursor })
     }

@@ -162,6 +162,10 @@ pub mod limit_codes {
     pub const KEYS: &str = "keys";
     /// Too many blobs.
     pub const BLOBS: &str = "blobs";
+    /// More isolation than the transaction of a scope has.
+    pub const ISOLATION: &str = "isolation";
+    /// Not in a scope of the host application: it could not be undone with the rest.
+    pub const SCOPE: &str = "scope";
     /// Too many blobs being written at once.
     pub const OPEN_WRITERS: &str = "open-writers";
 }

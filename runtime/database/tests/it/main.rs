@@ -27,6 +27,8 @@ mod many_tenants;
 mod migrations;
 mod operations;
 mod postgres;
+mod scope_ends;
+mod scopes;
 mod server;
 mod sql;
 mod sqlite_sql;

@@ -118,6 +118,7 @@ pub(crate) fn context_of(tenant: &str) -> CallContext {
         now_unix_ms: 1_800_000_000_000,
         deadline_ms: None,
         depth: 0,
+        storage: None,
     }
 }
 

@@ -2,11 +2,12 @@
 //! SQL itself is tested where it is executed.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bulkhead_database::tenant::{
     PluginMigration, PluginStorage, PluginStore, PluginView, Run, StorageConfig, ViewSelect,
 };
-use bulkhead_engine::{Cell, CellConfig, NoView, ViewSource};
+use bulkhead_engine::{CallContext, Cell, CellConfig, NoView, ViewSource};
 use bulkhead_model::{Code, Grants, Interface};
 use tempfile::TempDir;
 
@@ -212,6 +213,61 @@ async fn no_order_of_calls_by_two_tenants_touches_the_others_rows() {
         }
     }
     assert!(rows[0] > 3 && rows[1] > 3, "{rows:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_works_in_a_scope_of_its_own_plugin_and_in_no_other() {
+    let (host, data) = (Host::new(), Data::new().await);
+    let cell = sql_cell(&host, &data, true).await;
+    let own = data.store("t1", "acme.test").await.scope(Instant::now() + Duration::from_secs(20));
+    let call = async |store: PluginStore, thing: usize| {
+        let context = CallContext { storage: Some(store), ..context_of("t1") };
+        cell.apply_filter(&context, "order.total", &"1".repeat(thing), "[]").await
+    };
+
+    for (tenant, plugin) in [("t2", "acme.test"), ("t1", "acme.other")] {
+        let foreign = data.store(tenant, plugin).await;
+        let foreign_scope = foreign.scope(Instant::now() + Duration::from_secs(20));
+        for store in [foreign_scope.begin_call(), foreign] {
+            assert_eq!(code(&call(store, 3).await), Some(Code::Internal), "{tenant} {plugin}");
+        }
+    }
+    let inserted = call(own.begin_call(), 3).await;
+    own.end_call(true).await.unwrap();
+    let trapped = call(own.begin_call(), 9).await;
+    own.end_call(false).await.unwrap();
+    let inside = call(own.begin_call(), 2).await;
+
+    assert_eq!((inserted.result, code(&trapped)), (Ok(Some("0".to_owned())), Some(Code::PluginFailed)));
+    assert_eq!((inside.result, ask(&cell, 2).await), (Ok(Some("1".to_owned())), "0".to_owned()));
+    own.end_call(true).await.unwrap();
+    own.seal().await.unwrap().unwrap().commit().await.unwrap();
+    // The kept instance works on its own storage again.
+    assert_eq!((ask(&cell, 3).await, ask(&cell, 2).await), ("0".to_owned(), "2".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_the_end_of_a_cell_is_told_of_a_stop_before_or_after() {
+    let (host, data) = (Host::new(), Data::new().await);
+    for closes in [false, true] {
+        let cell = sql_cell(&host, &data, false).await;
+        let waiting = tokio::spawn({
+            let cell = Arc::clone(&cell);
+            async move { cell.stopped().await }
+        });
+        assert!(!cell.is_stopped());
+        tokio::task::yield_now().await;
+
+        if closes {
+            cell.close()
+        } else {
+            cell.kill()
+        }
+
+        waiting.await.unwrap();
+        cell.stopped().await;
+        assert!(cell.is_stopped());
+    }
 }
 
 async fn blob_cell(host: &Host, data: &Data, kept: bool) -> Arc<Cell> {

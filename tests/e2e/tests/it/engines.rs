@@ -147,8 +147,8 @@ async fn work(builder: Builder) -> Vec<String> {
     host.admin().create_tenant("acme").await.expect(201);
     host.tenant_admin("acme").enable_here("acme.hello").await.expect(200);
     let host = host.restart().await;
-    host.user("acme", &[]).ready("acme.hello").await;
     for tenant in ["acme", "globex"] {
+        host.user(tenant, &[]).ready("acme.hello").await;
         let visits = host.user(tenant, &permissions).get_route("acme.hello", "/visits").await;
         notes.add("after", visits.expect(200).text());
     }

@@ -23,6 +23,7 @@ mod plugins;
 mod policy;
 mod replicas;
 mod routes;
+mod scopes;
 mod tenants;
 mod usage;
 mod views;

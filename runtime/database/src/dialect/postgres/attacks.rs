@@ -15,7 +15,7 @@ use bulkhead_model::{PluginId, TenantId};
 use sqlx::Row as _;
 
 use super::names::Login;
-use super::{Engine, Storage, Store};
+use super::{Engine, Scope, Storage, Store};
 use crate::db::DatabaseConfig;
 use crate::tenant::admission::{Admission, Admitted};
 use crate::tenant::guard::Kind;
@@ -143,10 +143,35 @@ impl Neighbours {
             seen.push(shown(&tx.execute(&Admitted::unguarded(text), vec![], end()).await));
         }
         drop(tx.commit().await);
+        seen.extend(self.attack_in_scope(statements).await);
         if let [only] = statements
             && let Ok(cursor) = self.hostile.open_cursor(&Admitted::unguarded(only), vec![], end()).await
         {
             seen.push(format!("{:?}", cursor.next(100, end()).await));
+        }
+        seen
+    }
+
+    /// In a call of a scope: alone, and in a transaction of its own.
+    async fn attack_in_scope(&self, statements: &[String]) -> Vec<String> {
+        let end = || Instant::now() + DEADLINE;
+        let mut seen = Vec::new();
+        let scope = Arc::new(Scope::new(&self.hostile, soon()));
+        let call = scope.begin_call();
+        for text in statements {
+            seen.push(shown(&call.execute(&Admitted::unguarded(text), vec![], end()).await));
+        }
+        seen.push(format!("{:?}", scope.end_call(true).await));
+        let call = scope.begin_call();
+        if let Ok(tx) = call.begin(Isolation::ReadCommitted, soon()).await {
+            for text in statements {
+                seen.push(shown(&tx.execute(&Admitted::unguarded(text), vec![], end()).await));
+            }
+            drop(tx.commit().await);
+        }
+        seen.push(format!("{:?}", scope.end_call(true).await));
+        if let Ok(Some(sealed)) = scope.seal().await {
+            drop(sealed.commit().await);
         }
         seen
     }
@@ -260,5 +285,68 @@ async fn with_the_guard_a_connection_is_as_new_after_every_case() {
         neighbours.connection_is_as_new(&name).await;
         neighbours.victim_is_whole(&name).await;
         neighbours.own_work_goes_on(&name).await;
+    }
+}
+
+/// What would end a transaction or leave its savepoints.
+const ESCAPES: [&str; 16] = [
+    "COMMIT",
+    "END",
+    "ABORT",
+    "ROLLBACK",
+    "COMMIT AND CHAIN",
+    "ROLLBACK AND CHAIN",
+    "ROLLBACK AND CHAIN ;; SAVEPOINT \"__call\" ;; SAVEPOINT \"__work\"",
+    "COMMIT ;; BEGIN ;; SAVEPOINT work",
+    "PREPARE TRANSACTION 'x'",
+    "SAVEPOINT a",
+    "SAVEPOINT a ;; ROLLBACK TO a ;; RELEASE a",
+    "RELEASE \"__work\"",
+    "ROLLBACK TO \"__call\"",
+    "ROLLBACK TO still_open",
+    "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+    "SET CONSTRAINTS ALL IMMEDIATE",
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_guard_a_scope_whose_savepoints_were_left_is_never_committed() {
+    let neighbours = Neighbours::new().await;
+    let store = &neighbours.hostile;
+    let admitted = |text: &str| Admitted::unguarded(text);
+    for (case, nested) in ESCAPES.iter().flat_map(|case| [(case, false), (case, true)]) {
+        let scope = Arc::new(Scope::new(store, soon()));
+        execute(&scope.begin_call(), "INSERT INTO drafts (id) VALUES (2)").await;
+        scope.end_call(true).await.unwrap();
+
+        let call = scope.begin_call();
+        execute(&call, "INSERT INTO drafts (id) VALUES (3)").await;
+        if nested {
+            let tx = call.begin(Isolation::ReadCommitted, soon()).await.unwrap();
+            for text in case.split(" ;; ") {
+                drop(tx.execute(&admitted(text), vec![], soon()).await);
+            }
+            drop(tx.execute(&admitted("INSERT INTO drafts (id) VALUES (4)"), vec![], soon()).await);
+            drop(tx.commit().await);
+        } else {
+            for text in case.split(" ;; ") {
+                drop(call.execute(&admitted(text), vec![], soon()).await);
+            }
+            drop(call.execute(&admitted("INSERT INTO drafts (id) VALUES (4)"), vec![], soon()).await);
+        }
+        scope.end_call(false).await.unwrap();
+        let rows = async || execute(store, "SELECT id FROM drafts ORDER BY id").await.rows;
+        match scope.seal().await {
+            Ok(sealed) => {
+                assert_eq!(rows().await, [[Value::Int64(0)]; 0], "{case} {nested}");
+                sealed.unwrap().commit().await.unwrap();
+                assert_eq!(rows().await, [[Value::Int64(2)]], "{case} {nested}");
+            }
+            // What the plugin committed by itself is its own; of the scope nothing is.
+            Err(error) => assert_eq!(error, StorageError::Ended, "{case} {nested}"),
+        }
+
+        execute(store, "DELETE FROM drafts").await;
+        neighbours.victim_is_whole(case).await;
+        neighbours.connection_is_as_new(case).await;
     }
 }

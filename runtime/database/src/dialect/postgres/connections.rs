@@ -80,7 +80,9 @@ impl Connections {
         deadline: Instant,
     ) -> Result<Lease, StorageError> {
         self.make_room();
-        match tokio::time::timeout_at(deadline.into(), self.options(login).connect()).await {
+        // Boxed: a login through TLS is large and rare, and every read and write of a plugin would hold it.
+        let opening = Box::pin(async { self.options(login).connect().await });
+        match tokio::time::timeout_at(deadline.into(), opening).await {
             Ok(Ok(connection)) => Ok(self.leased(Open { login, connection, opened_at: Instant::now() }, room)),
             Ok(Err(error)) => {
                 tracing::error!(

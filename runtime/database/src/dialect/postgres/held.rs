@@ -9,13 +9,14 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Executor as _};
 
 use super::answer::Failure;
-use super::session::{Mode, Session, within};
+use super::session::{Mode, Session, is_of_answer, within};
 use super::statement::{Columns, arguments, describe, row};
 use super::storage::Store;
 use super::value::Kind;
 use crate::tenant::admission::Admitted;
 use crate::tenant::held::{Held, statement_deadline, transaction_end};
 use crate::tenant::limits;
+use crate::tenant::ongoing::Nested;
 use crate::tenant::value::{Isolation, StorageError, Table, Value, limit_codes};
 
 /// Rows of the first piece of a cursor, whose rows may be large.
@@ -28,11 +29,15 @@ const PAGE_BYTES: usize = limits::RESULT_BYTES_MAX / 2;
 impl Store {
     /// Opens a transaction.
     pub(crate) async fn begin(&self, isolation: Isolation, deadline: Instant) -> Result<Transaction, StorageError> {
+        if let Some(scope) = &self.scope {
+            let nested = scope.nest(isolation, statement_deadline(deadline)).await?;
+            return Ok(Transaction::InScope { nested, ends_at: deadline });
+        }
         let held = self.held(deadline).await?;
         let ends_at = transaction_end(deadline);
-        let mut session = self.session(Mode::Write(isolation), statement_deadline(ends_at)).await?;
+        let mut session = self.own_session(Mode::Write(isolation), statement_deadline(ends_at)).await?;
         session.held = Some(held);
-        Ok(Transaction { held: Held::new(session, ends_at, drop) })
+        Ok(Transaction::Own(Held::new(session, ends_at, drop)))
     }
 
     /// Opens a cursor over one statement that only reads.
@@ -79,8 +84,16 @@ async fn declare(connection: &mut PgConnection, text: &str, params: Vec<Value>) 
 
 /// An open transaction.
 #[derive(Debug)]
-pub(crate) struct Transaction {
-    held: Held<Session>,
+pub(crate) enum Transaction {
+    /// With a connection of its own.
+    Own(Held<Session>),
+    /// A savepoint in the transaction of a scope.
+    InScope {
+        /// The savepoint.
+        nested: Nested<Session>,
+        /// The end of its call.
+        ends_at: Instant,
+    },
 }
 
 impl Transaction {
@@ -101,13 +114,16 @@ impl Transaction {
         params: Vec<Value>,
         deadline: Instant,
     ) -> Result<Table, StorageError> {
-        let deadline = statement_deadline(deadline.min(self.held.ends_at()));
-        let (slot, mut session) = self.held.take().await?;
-        let answer = match session.renew(deadline).await {
-            Ok(()) => session.run(statement, params, deadline).await,
-            Err(failure) => Err(failure),
+        let held = match self {
+            Self::Own(held) => held,
+            Self::InScope { nested, ends_at } => {
+                let deadline = statement_deadline(deadline.min(*ends_at));
+                return in_scope(nested, statement, params, deadline).await;
+            }
         };
-        match answer {
+        let deadline = statement_deadline(deadline.min(held.ends_at()));
+        let (slot, mut session) = held.take().await?;
+        match renewed(&mut session, statement, params, deadline).await {
             Ok(table) => {
                 slot.keep(session);
                 Ok(table)
@@ -122,11 +138,50 @@ impl Transaction {
 
     /// Makes the work permanent. After an error nothing of it is.
     pub(crate) async fn commit(&self) -> Result<(), StorageError> {
-        let (_slot, mut session) = self.held.take().await?;
-        let deadline = statement_deadline(self.held.ends_at());
+        let held = match self {
+            Self::Own(held) => held,
+            Self::InScope { nested, ends_at } => return nested.commit(statement_deadline(*ends_at)).await,
+        };
+        let (_slot, mut session) = held.take().await?;
+        let deadline = statement_deadline(held.ends_at());
         match session.renew(deadline).await {
             Ok(()) => session.commit(deadline).await,
             Err(failure) => Err(session.end_after(failure).await),
+        }
+    }
+}
+
+async fn renewed(
+    session: &mut Session,
+    statement: &Admitted,
+    params: Vec<Value>,
+    deadline: Instant,
+) -> Result<Table, Failure> {
+    session.renew(deadline).await?;
+    session.run(statement, params, deadline).await
+}
+
+/// One statement of the guest's own transaction in a scope.
+async fn in_scope(
+    nested: &Nested<Session>,
+    statement: &Admitted,
+    params: Vec<Value>,
+    deadline: Instant,
+) -> Result<Table, StorageError> {
+    let (loan, mut session) = nested.lend(deadline).await?;
+    match renewed(&mut session, statement, params, deadline).await {
+        Ok(table) => {
+            loan.give_back(session);
+            Ok(table)
+        }
+        Err(Failure::Refused(error @ (StorageError::Denied(_) | StorageError::Parameter(_, _)))) => {
+            loan.give_back(session);
+            Err(error)
+        }
+        Err(Failure::Broken(error)) if !is_of_answer(&error) => Err(session.end_after(Failure::Broken(error)).await),
+        Err(failure) => {
+            nested.undo(loan, session).await?;
+            Err(failure.into_answer())
         }
     }
 }

@@ -11,10 +11,12 @@ use sqlx::postgres::{PgConnection, PgRow};
 use super::answer::Failure;
 use super::connections::Lease;
 use super::names::Login;
-use super::session::{send, within};
+use super::scope::Keys;
+use super::session::{is_of_answer, send, within};
 use super::storage::Store;
 use crate::tenant::kv::{Put, end_of_prefix, holds, incremented, page};
 use crate::tenant::limits;
+use crate::tenant::ongoing::Loan;
 use crate::tenant::value::{KvCondition, KvEntry, KvOutcome, KvPage, StorageError, limit_codes};
 
 /// Bytes that a key takes beside its own and its value's, about.
@@ -200,18 +202,27 @@ impl Store {
         deadline: Instant,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Failure>,
     ) -> Result<T, StorageError> {
-        let mut lease = self.server.host.lease(Login::Owner, deadline).await?;
-        let connection = lease.connection()?;
-        let answer = within(deadline, work(connection)).await;
+        let scoped = match &self.scope {
+            Some(scope) => scope.keys_to_read(deadline).await?.map(Unit::of_scope),
+            None => None,
+        };
+        let mut unit = match scoped {
+            Some(unit) => unit,
+            None => Unit::Own(self.server.host.lease(Login::Owner, deadline).await?),
+        };
+        let answer = match unit.lease().connection() {
+            Ok(connection) => within(deadline, work(connection)).await,
+            Err(error) => Err(Failure::Broken(error)),
+        };
         match answer {
             Ok(answer) => {
-                lease.put_back();
+                unit.end_read(deadline).await?;
                 Ok(answer)
             }
-            Err(Failure::Broken(error)) => Err(error),
-            Err(Failure::Failed(error) | Failure::Refused(error)) => {
-                lease.put_back();
-                Err(error)
+            Err(Failure::Broken(error)) if !unit.outlives(&error) => Err(error),
+            Err(failure) => {
+                unit.end_read(deadline).await?;
+                Err(failure.into_answer())
             }
         }
     }
@@ -222,21 +233,27 @@ impl Store {
         deadline: Instant,
         work: impl AsyncFnOnce(&mut Lease, Totals) -> Result<End<T>, Failure>,
     ) -> Result<T, StorageError> {
-        let mut lease = self.server.host.lease(Login::Owner, deadline).await?;
+        let mut unit = match &self.scope {
+            Some(scope) => Unit::of_scope(scope.keys_to_write(deadline).await?),
+            None => {
+                let mut lease = self.server.host.lease(Login::Owner, deadline).await?;
+                within(deadline, send(&mut lease, "BEGIN")).await.map_err(Failure::into_answer)?;
+                Unit::Own(lease)
+            }
+        };
         let done = async {
-            send(&mut lease, "BEGIN").await?;
-            let totals = self.take_totals(&mut lease).await?;
-            work(&mut lease, totals).await
+            let totals = self.take_totals(unit.lease()).await?;
+            work(unit.lease(), totals).await
         };
-        let (end, answer) = match within(deadline, done).await {
-            Ok(End::Done(answer)) => ("COMMIT", Ok(answer)),
-            Ok(End::Undone(answer)) => ("ROLLBACK", Ok(answer)),
-            Err(Failure::Broken(error)) => return Err(error),
-            Err(Failure::Failed(error) | Failure::Refused(error)) => ("ROLLBACK", Err(error)),
-        };
-        within(deadline, send(&mut lease, end)).await.map_err(Failure::into_answer)?;
-        lease.put_back();
-        answer
+        match within(deadline, done).await {
+            Ok(End::Done(answer)) => unit.end(true, deadline).await.map(|()| answer),
+            Ok(End::Undone(answer)) => unit.end(false, deadline).await.map(|()| answer),
+            Err(Failure::Broken(error)) if !unit.outlives(&error) => Err(error),
+            Err(failure) => {
+                unit.end(false, deadline).await?;
+                Err(failure.into_answer())
+            }
+        }
     }
 
     async fn take_totals(&self, lease: &mut Lease) -> Result<Totals, Failure> {
@@ -314,6 +331,62 @@ impl Store {
             .await?;
         let keys = u32::try_from(row.try_get::<i64, _>(0)?).unwrap_or(u32::MAX);
         Ok((keys, u64::try_from(row.try_get::<i64, _>(1)?).unwrap_or(0)))
+    }
+}
+
+/// A piece of work on the tables of keys and blobs. Dropping it undoes it, with the whole transaction where it is a scope's.
+enum Unit {
+    /// On a connection of its own.
+    Own(Lease),
+    /// A savepoint in the transaction of a scope.
+    Scopes(Keys, Loan<Keys>),
+}
+
+impl Unit {
+    fn of_scope((loan, keys): (Loan<Keys>, Keys)) -> Self {
+        Self::Scopes(keys, loan)
+    }
+
+    fn lease(&mut self) -> &mut Lease {
+        match self {
+            Self::Own(lease) => lease,
+            Self::Scopes(keys, _) => &mut keys.lease,
+        }
+    }
+
+    /// Whether the connection is of use after an error in the middle of an answer: in a scope the rest is read away.
+    fn outlives(&self, error: &StorageError) -> bool {
+        matches!(self, Self::Scopes(..)) && is_of_answer(error)
+    }
+
+    /// Ends a read.
+    async fn end_read(self, deadline: Instant) -> Result<(), StorageError> {
+        match self {
+            Self::Own(lease) => {
+                lease.put_back();
+                Ok(())
+            }
+            Self::Scopes(..) => self.end(false, deadline).await,
+        }
+    }
+
+    /// Ends a write, which is done or undone.
+    async fn end(self, is_done: bool, deadline: Instant) -> Result<(), StorageError> {
+        match self {
+            Self::Own(mut lease) => {
+                let end = if is_done { "COMMIT" } else { "ROLLBACK" };
+                within(deadline, send(&mut lease, end)).await.map_err(Failure::into_answer)?;
+                lease.put_back();
+            }
+            Self::Scopes(mut keys, loan) => {
+                let work = loan.work();
+                let undo = if is_done { String::new() } else { format!("ROLLBACK TO {work}; ") };
+                let end = format!("{undo}RELEASE {work}");
+                within(deadline, send(&mut keys.lease, &end)).await.map_err(Failure::into_answer)?;
+                loan.give_back(keys);
+            }
+        }
+        Ok(())
     }
 }
 

@@ -44,7 +44,7 @@ impl Store {
     ) -> Result<Vec<Applied>, MigrationError> {
         let deadline = Instant::now() + limits::MIGRATION;
         let storage = MigrationError::Storage;
-        let _share = acquire(&self.pair.tenant_share, deadline, limit_codes::DEADLINE).await.map_err(storage)?;
+        let _share = acquire(&self.pair.shares.all, deadline, limit_codes::DEADLINE).await.map_err(storage)?;
         let placed = self.server.placed(&self.pair, deadline).await.map_err(storage)?;
         let login = Login::Migrate(placed.shard);
         let lease = self.server.plugins.lease(login, deadline).await.map_err(storage)?;
@@ -78,7 +78,7 @@ impl Store {
     ) -> Result<(), MigrationError> {
         let deadline = Instant::now() + limits::MIGRATION;
         let storage = MigrationError::Storage;
-        let _share = acquire(&self.pair.tenant_share, deadline, limit_codes::DEADLINE).await.map_err(storage)?;
+        let _share = acquire(&self.pair.shares.all, deadline, limit_codes::DEADLINE).await.map_err(storage)?;
         let placed = self.server.placed(&self.pair, deadline).await.map_err(storage)?;
         let lease = self.server.plugins.lease(Login::Migrate(placed.shard), deadline).await.map_err(storage)?;
         let mut work = Work { store: self, lease, admission: &admission, now };

@@ -32,7 +32,7 @@ pub(super) struct Pair {
     /// Of the advisory lock.
     pub(super) lock: i64,
     /// The tenant's part of the connections.
-    pub(super) tenant_share: Arc<Semaphore>,
+    pub(super) shares: Arc<Shares>,
     /// One permit per transaction or cursor that a guest holds.
     pub(super) held: Arc<Semaphore>,
     /// One permit per blob that is being written.
@@ -41,6 +41,26 @@ pub(super) struct Pair {
     placed: Mutex<Option<Arc<Placed>>>,
     /// Held while the schema is looked for or made, so that calls which come together ask once.
     placing: tokio::sync::Mutex<()>,
+}
+
+/// A tenant's parts of the connections.
+#[derive(Debug)]
+pub(super) struct Shares {
+    /// Of all.
+    pub(super) all: Arc<Semaphore>,
+    /// Of those, for scopes: some are left for calls outside of them.
+    pub(super) scopes: Arc<Semaphore>,
+    /// Of those for the keys that are written in scopes.
+    pub(super) scope_keys: Arc<Semaphore>,
+}
+
+impl Shares {
+    /// The parts of a tenant that has so many connections.
+    pub(super) fn new(connections: usize) -> Self {
+        let shared = |permits: usize| Arc::new(Semaphore::new(permits.max(1)));
+        let scopes = connections.saturating_sub(limits::CONNECTIONS_BESIDE_SCOPES);
+        Self { all: shared(connections), scopes: shared(scopes), scope_keys: shared(scopes) }
+    }
 }
 
 /// Where a pair's schema is, and which.
@@ -52,13 +72,13 @@ pub(super) struct Placed {
 }
 
 impl Pair {
-    pub(super) fn new(server: &Server, tenant: &TenantId, plugin: &PluginId, tenant_share: Arc<Semaphore>) -> Self {
+    pub(super) fn new(server: &Server, tenant: &TenantId, plugin: &PluginId, shares: Arc<Shares>) -> Self {
         Self {
             tenant: tenant.clone(),
             plugin: plugin.clone(),
             name: server.names.pair(tenant, plugin),
             lock: server.names.pair_lock(tenant, plugin),
-            tenant_share,
+            shares,
             held: Arc::new(Semaphore::new(limits::OPEN_TRANSACTIONS_MAX)),
             blob_writers: Arc::new(Semaphore::new(limits::BLOB_WRITERS_MAX)),
             meter: Meter::default(),

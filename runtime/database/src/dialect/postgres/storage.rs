@@ -16,8 +16,9 @@ use super::answer::Failure;
 use super::blobs;
 use super::connections::{Connections, Lease, acquire};
 use super::names::{Login, Names, quoted};
-use super::pair::Pair;
+use super::pair::{Pair, Shares};
 use super::quota;
+use super::scope::InScope;
 use super::session::{Mode, send, within};
 use super::setup;
 use crate::error::Error;
@@ -45,6 +46,12 @@ pub(super) struct Server {
     pub(super) plugins: Arc<Connections>,
     /// Connections of the owner, beside those of the host's own tables.
     pub(super) host: Arc<Connections>,
+    /// Connections of the owner for the keys that are written in scopes.
+    pub(super) scope_keys: Arc<Connections>,
+    /// One permit per transaction of a scope: half of the connections are for others.
+    pub(super) scopes: Arc<Semaphore>,
+    /// One permit per such transaction of keys.
+    pub(super) scopes_of_keys: Arc<Semaphore>,
     pub(super) names: Names,
     pub(super) shards: u16,
     /// Where the host's tables are.
@@ -59,7 +66,7 @@ pub(super) struct Server {
 #[derive(Debug, Default)]
 struct Known {
     pairs: HashMap<(TenantId, PluginId), Weak<Pair>>,
-    shares: HashMap<TenantId, Weak<Semaphore>>,
+    shares: HashMap<TenantId, Weak<Shares>>,
 }
 
 impl Storage {
@@ -71,16 +78,21 @@ impl Storage {
         let names = Names::new(place.installation, login_key);
         let connections = |count| Arc::new(Connections::new(engine.options().clone(), names.clone(), count));
         let (plugins, host) = (connections(config.connections_max), connections(config.host_connections_max));
-        let quarter = usize::try_from(config.connections_max / 4).unwrap_or(usize::MAX).max(1);
+        let part = |of: u32| usize::try_from(config.connections_max / of).unwrap_or(usize::MAX).max(1);
         let server = Server {
             plugins,
             host,
+            scope_keys: connections(limits::SCOPE_KEYS_CONNECTIONS_MAX),
+            scopes: Arc::new(Semaphore::new(part(2))),
+            scopes_of_keys: Arc::new(Semaphore::new(
+                usize::try_from(limits::SCOPE_KEYS_CONNECTIONS_MAX).unwrap_or(usize::MAX),
+            )),
             names,
             shards: config.shards.clamp(1, limits::SHARDS_MAX),
             host_schema: place.schema,
             database: place.database,
             prepared_shards: tokio::sync::Mutex::default(),
-            connections_per_tenant: quarter,
+            connections_per_tenant: part(4),
             known: Mutex::default(),
         };
         setup::harden(engine.pool(), &server.database, &server.host_schema).await?;
@@ -95,7 +107,8 @@ impl Storage {
 
     /// What a plugin holds in a tenant. Opens nothing.
     pub(crate) fn store(&self, tenant: &TenantId, plugin: &PluginId, storage_bytes_max: u64) -> Store {
-        Store { server: Arc::clone(&self.server), pair: self.server.pair(tenant, plugin), storage_bytes_max }
+        let pair = self.server.pair(tenant, plugin);
+        Store { server: Arc::clone(&self.server), pair, storage_bytes_max, scope: None }
     }
 
     /// Bytes of tables, indexes and keys.
@@ -145,6 +158,7 @@ impl Storage {
     pub(crate) async fn close(&self) -> Result<(), Error> {
         self.server.plugins.close_idle();
         self.server.host.close_idle();
+        self.server.scope_keys.close_idle();
         Ok(())
     }
 }
@@ -162,12 +176,12 @@ impl Server {
             known.pairs.retain(|_, pair| pair.strong_count() > 0);
             known.shares.retain(|_, share| share.strong_count() > 0);
         }
-        let share = known.shares.get(tenant).and_then(Weak::upgrade).unwrap_or_else(|| {
-            let share = Arc::new(Semaphore::new(self.connections_per_tenant));
-            known.shares.insert(tenant.clone(), Arc::downgrade(&share));
-            share
+        let shares = known.shares.get(tenant).and_then(Weak::upgrade).unwrap_or_else(|| {
+            let shares = Arc::new(Shares::new(self.connections_per_tenant));
+            known.shares.insert(tenant.clone(), Arc::downgrade(&shares));
+            shares
         });
-        let pair = Arc::new(Pair::new(self, tenant, plugin, share));
+        let pair = Arc::new(Pair::new(self, tenant, plugin, shares));
         known.pairs.insert(key, Arc::downgrade(&pair));
         pair
     }
@@ -250,6 +264,8 @@ pub(crate) struct Store {
     pub(super) server: Arc<Server>,
     pub(super) pair: Arc<Pair>,
     pub(super) storage_bytes_max: u64,
+    /// The call of a scope that it works for.
+    pub(super) scope: Option<InScope>,
 }
 
 impl Store {
@@ -257,6 +273,16 @@ impl Store {
     pub(crate) async fn reach(&self, deadline: Instant) -> Result<(), StorageError> {
         self.session(Mode::Read, deadline).await?.rollback().await;
         Ok(())
+    }
+
+    /// Whether it works for a call of a scope.
+    pub(crate) fn is_scoped(&self) -> bool {
+        self.scope.is_some()
+    }
+
+    /// Whether both are of one pair.
+    pub(crate) fn is_of_same_plugin(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.pair, &other.pair)
     }
 
     /// Runs one statement that only reads.
@@ -285,7 +311,7 @@ impl Store {
         statements: Vec<(Admitted, Vec<Value>)>,
         deadline: Instant,
     ) -> Result<Vec<Table>, StorageError> {
-        if statements.iter().any(|(statement, _)| statement.adds()) {
+        if self.scope.is_none() && statements.iter().any(|(statement, _)| statement.adds()) {
             self.check_tables(deadline).await?;
         }
         let mut session = self.session(Mode::Write(Isolation::ReadCommitted), deadline).await?;
@@ -317,7 +343,8 @@ impl Store {
         params: Vec<Value>,
         deadline: Instant,
     ) -> Result<Table, StorageError> {
-        if statement.adds() {
+        // A scope holds locks: nothing is given back for it, and its transaction looks at the quota itself.
+        if self.scope.is_none() && statement.adds() {
             self.check_tables(deadline).await?;
         }
         let mut session = self.session(mode, deadline).await?;

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use bulkhead_model::{PluginId, TenantId};
 use tempfile::TempDir;
 
-use super::{Storage, Store};
+use super::raw::memory_used_bytes;
+use super::{Scope, Storage, Store};
 use crate::tenant::admission::Admitted;
 use crate::tenant::kv::Put;
 use crate::tenant::value::{KvCondition, StorageError, Table, Value};
@@ -84,15 +85,105 @@ async fn every_hostile_statement_is_refused_as_expected_and_legal_work_goes_on()
     assert!(files.iter().all(|name| name.starts_with("acme__notes.db")), "{files:?}");
 }
 
-/// As a query, a statement of its own, and inside a transaction.
-async fn each_way(store: &Store, text: &str) -> [Result<Table, StorageError>; 3] {
+/// As a query, a statement of its own, inside a transaction, and in a scope.
+async fn each_way(store: &Store, text: &str) -> [Result<Table, StorageError>; 4] {
     let end = || Instant::now() + DEADLINE;
     let text = Admitted::unguarded(text);
     let query = store.query(&text, vec![], end()).await;
     let execute = store.execute(&text, vec![], end()).await;
     let tx = store.begin(soon()).await.unwrap();
     let inside = tx.execute(&text, vec![], end()).await;
-    [query, execute, inside]
+    drop(tx);
+    let scope = Arc::new(Scope::new(store, soon()));
+    let in_scope = scope.begin_call().execute(&text, vec![], end()).await;
+    scope.end().await;
+    [query, execute, inside, in_scope]
+}
+
+/// What would end a transaction or leave its savepoints.
+const ESCAPES: [&str; 11] = [
+    "COMMIT",
+    "END",
+    "ROLLBACK",
+    "BEGIN",
+    "SAVEPOINT __work",
+    "RELEASE __work",
+    "ROLLBACK TO __work",
+    "PRAGMA journal_mode = DELETE",
+    "VACUUM",
+    "INSERT OR ROLLBACK INTO notes (id, title) VALUES (1, 'again')",
+    "INSERT OR FAIL INTO notes (id, title) VALUES (5, 'first'), (1, 'again')",
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_guard_no_statement_keeps_what_a_failed_call_of_a_scope_wrote() {
+    let folder = TempDir::new().unwrap();
+    let storage = Storage::open(folder.path(), 8).await.unwrap();
+    let store = prepared(&storage, "hostile").await;
+    for escape in ESCAPES {
+        let scope = Arc::new(Scope::new(&store, soon()));
+        execute(&scope.begin_call(), "INSERT INTO notes (id, title) VALUES (2, 'kept')").await;
+        scope.end_call(true).await.unwrap();
+
+        let call = scope.begin_call();
+        execute(&call, "INSERT INTO notes (id, title) VALUES (3, 'undone')").await;
+        let answer = call.execute(&Admitted::unguarded(escape), vec![], soon()).await;
+        assert!(answer.is_err(), "{escape}: {answer:?}");
+        drop(
+            call.execute(&Admitted::unguarded("INSERT INTO notes (id, title) VALUES (4, 'undone')"), vec![], soon())
+                .await,
+        );
+        scope.end_call(false).await.unwrap();
+        let kept = match scope.seal().await {
+            Ok(sealed) => {
+                sealed.unwrap().commit().await.unwrap();
+                vec![vec![Value::Int64(1)], vec![Value::Int64(2)]]
+            }
+            // The engine's own end of a transaction: nothing of it is left.
+            Err(error) => {
+                assert_eq!((error, escape.contains("OR ROLLBACK")), (StorageError::Ended, true), "{escape}");
+                vec![vec![Value::Int64(1)]]
+            }
+        };
+
+        assert_eq!(execute(&store, "SELECT id FROM notes ORDER BY id").await.rows, kept, "{escape}");
+        execute(&store, "DELETE FROM notes WHERE id <> 1").await;
+        goes_on(&store, "hostile").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_scope_could_undo_takes_no_memory() {
+    /// Far more than a connection's own cache.
+    const ALLOWED_BYTES: u64 = 8 << 20;
+    let folder = TempDir::new().unwrap();
+    let storage = Storage::open(folder.path(), 8).await.unwrap();
+    let (tenant, plugin): (TenantId, PluginId) = ("bank".parse().unwrap(), "acme.notes".parse().unwrap());
+    let store = storage.store(&tenant, &plugin, 128 << 20);
+    let schema = PluginMigration::new(1, "schema", SCHEMA.as_bytes()).unwrap();
+    store.migrate(vec![schema], Arc::default(), Run::Apply, 7).await.unwrap();
+    for _ in 0..32 {
+        fill(&store, "INSERT INTO notes (title, x) VALUES ('x', $1)", 0).await;
+    }
+    let scope = Arc::new(Scope::new(&store, soon()));
+    let call = scope.begin_call();
+
+    let before = memory_used_bytes();
+    for id in 1..=32 {
+        fill(&call, &format!("UPDATE notes SET x = $1 WHERE id = {id}"), 1).await;
+    }
+    let grown = memory_used_bytes().saturating_sub(before);
+
+    assert!(grown < ALLOWED_BYTES, "{grown} bytes");
+    scope.end_call(false).await.unwrap();
+    let changed = execute(&store, "SELECT count(*) FROM notes WHERE hex(substr(x, 1, 1)) = '01'").await;
+    assert_eq!(changed.rows, [[Value::Int64(0)]]);
+}
+
+/// Writes a mebibyte of `byte`.
+async fn fill(store: &Store, text: &str, byte: u8) {
+    let params = vec![Value::Bytes(vec![byte; 1 << 20])];
+    store.execute(&Admitted::unguarded(text), params, soon()).await.unwrap();
 }
 
 fn soon() -> Instant {

@@ -123,13 +123,10 @@ impl Connection {
 
     /// Of one moment: a blob that is replaced meanwhile is read as it was.
     fn blob_chunks(&mut self, name: &str, numbers: &Range<i64>) -> Result<Option<Vec<Vec<u8>>>, StorageError> {
-        self.host("BEGIN", &[])?;
-        let found = self.blob(name).and_then(|found| match found {
-            Some((_, upload_id)) => self.chunks(upload_id, numbers).map(Some),
+        self.in_snapshot(|connection| match connection.blob(name)? {
+            Some((_, upload_id)) => connection.chunks(upload_id, numbers).map(Some),
             None => Ok(None),
-        });
-        self.rollback()?;
-        found
+        })
     }
 
     fn chunks(&mut self, upload_id: i64, numbers: &Range<i64>) -> Result<Vec<Vec<u8>>, StorageError> {

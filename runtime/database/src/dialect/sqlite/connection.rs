@@ -109,6 +109,11 @@ impl Connection {
         self.gate.enter(Mode::Host, deadline);
     }
 
+    /// From here on the engine works for the host; the clock runs on.
+    pub(super) fn set_host_mode(&self) {
+        self.gate.set_mode(Mode::Host);
+    }
+
     /// Forgets prepared statements: the shape of the tables has changed.
     pub(super) fn forget_statements(&mut self) {
         self.plugin.clear();
@@ -371,11 +376,56 @@ impl Connection {
         if self.is_clean() { Ok(()) } else { self.host("ROLLBACK", &[]) }
     }
 
-    /// Runs `work` in a transaction: all of it, or nothing when it fails.
+    /// Whether references are left that may be so until the commit.
+    pub(super) fn has_open_references(&self) -> bool {
+        self.handle.has_open_references()
+    }
+
+    /// Runs `work` in a savepoint of the open transaction: all of it, or nothing when it fails.
+    pub(super) fn in_savepoint<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
+        self.host("SAVEPOINT __work", &[])?;
+        let done = work(self);
+        self.gate.set_mode(Mode::Host);
+        let ended = match &done {
+            Ok(_) => self.host("RELEASE __work", &[]),
+            // The engine ends a transaction itself on some errors.
+            Err(_) if self.is_clean() => Ok(()),
+            Err(_) => self.host("ROLLBACK TO __work", &[]).and_then(|()| self.host("RELEASE __work", &[])),
+        };
+        match ended {
+            Ok(()) => done,
+            Err(error) => {
+                self.rollback()?;
+                done.and(Err(error))
+            }
+        }
+    }
+
+    /// Runs `work`, which only reads, on one moment of the file.
+    pub(super) fn in_snapshot<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
+        if !self.is_clean() {
+            return work(self);
+        }
+        self.host("BEGIN", &[])?;
+        let done = work(self);
+        self.rollback()?;
+        done
+    }
+
+    /// Runs `work` in a transaction of its own, or in a savepoint of the one that is open: all of it, or nothing when it fails.
     pub(super) fn in_transaction<T>(
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<T, StorageError>,
     ) -> Result<T, StorageError> {
+        if !self.is_clean() {
+            return self.in_savepoint(work);
+        }
         self.begin_immediate()?;
         match work(self).and_then(|answer| self.commit().map(|()| answer)) {
             Ok(answer) => Ok(answer),

@@ -22,6 +22,8 @@ pub(super) struct Files {
     folder: PathBuf,
     /// One permit per open connection in the process.
     open: Arc<Semaphore>,
+    /// One permit per transaction of a scope: half of the connections are for others.
+    pub(super) scopes: Arc<Semaphore>,
     idle: Mutex<Idle>,
     known: Mutex<HashMap<(TenantId, PluginId), Weak<File>>>,
     next_number: AtomicU64,
@@ -57,6 +59,7 @@ impl Files {
         Self {
             folder,
             open: Arc::new(Semaphore::new(open_files_max)),
+            scopes: Arc::new(Semaphore::new((open_files_max / 2).max(1))),
             idle: Mutex::default(),
             known: Mutex::default(),
             next_number: AtomicU64::new(0),

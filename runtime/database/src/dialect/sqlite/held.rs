@@ -12,18 +12,23 @@ use super::storage::Store;
 use crate::tenant::admission::Admitted;
 use crate::tenant::held::{Held, is_kept_after, statement_deadline, transaction_end};
 use crate::tenant::limits;
+use crate::tenant::ongoing::Nested;
 use crate::tenant::value::{StorageError, Table, Value};
 
 impl Store {
     /// Opens a transaction: the file's only writer while it is open, at every isolation.
     pub(crate) async fn begin(&self, deadline: Instant) -> Result<Transaction, StorageError> {
+        if let Some(scope) = &self.scope {
+            let nested = scope.nest(statement_deadline(deadline)).await?;
+            return Ok(Transaction::InScope { nested, ends_at: deadline });
+        }
         let held = self.held(deadline).await?;
         let ends_at = transaction_end(deadline);
-        let mut session = self.writer(limits::LOCK_WAIT, ends_at).await?;
+        let mut session = self.own_writer(limits::LOCK_WAIT, ends_at).await?;
         session.shares._held = Some(held);
         let (session, answer) = session.run(statement_deadline(ends_at), Connection::begin_immediate).await?;
         match answer {
-            Ok(()) => Ok(Transaction { held: Held::new(session, ends_at, close) }),
+            Ok(()) => Ok(Transaction::Own(Held::new(session, ends_at, close))),
             Err(error) => {
                 session.put_back();
                 Err(error)
@@ -58,8 +63,16 @@ impl Store {
 
 /// An open transaction.
 #[derive(Debug)]
-pub(crate) struct Transaction {
-    held: Held<Session>,
+pub(crate) enum Transaction {
+    /// With a connection of its own.
+    Own(Held<Session>),
+    /// A savepoint in the transaction of a scope.
+    InScope {
+        /// The savepoint.
+        nested: Nested<Session>,
+        /// The end of its call.
+        ends_at: Instant,
+    },
 }
 
 impl Transaction {
@@ -85,9 +98,13 @@ impl Transaction {
 
     /// Makes the work permanent. After an error nothing of it is.
     pub(crate) async fn commit(&self) -> Result<(), StorageError> {
-        let (_slot, session) = self.held.take().await?;
+        let held = match self {
+            Self::Own(held) => held,
+            Self::InScope { nested, ends_at } => return nested.commit(statement_deadline(*ends_at)).await,
+        };
+        let (_slot, session) = held.take().await?;
         session
-            .finish(statement_deadline(self.held.ends_at()), |connection| {
+            .finish(statement_deadline(held.ends_at()), |connection| {
                 connection.commit().or_else(|error| connection.rollback().and(Err(error)))
             })
             .await
@@ -101,16 +118,34 @@ impl Transaction {
         deadline: Instant,
     ) -> Result<Table, StorageError> {
         let statement = statement.clone();
-        let deadline = statement_deadline(deadline.min(self.held.ends_at()));
-        let (slot, session) = self.held.take().await?;
-        let (session, answer) =
-            session.run(deadline, move |connection| connection.run(statement.text(), params, access)).await?;
-        if is_kept_after(&answer) {
-            slot.keep(session);
-        } else {
-            close(session);
+        let work = move |connection: &mut Connection| connection.run(statement.text(), params, access);
+        match self {
+            Self::Own(held) => {
+                let (slot, session) = held.take().await?;
+                let (session, answer) = session.run(statement_deadline(deadline.min(held.ends_at())), work).await?;
+                if is_kept_after(&answer) {
+                    slot.keep(session);
+                } else {
+                    close(session);
+                }
+                answer
+            }
+            Self::InScope { nested, ends_at } => {
+                let deadline = statement_deadline(deadline.min(*ends_at));
+                let (loan, session) = nested.lend(deadline).await?;
+                let quota_bytes = session.quota_bytes();
+                let work = move |connection: &mut Connection| connection.within_quota(quota_bytes, work);
+                let (session, answer) = session.run(deadline, work).await?;
+                if is_kept_after(&answer) {
+                    loan.give_back(session);
+                } else if session.is_in_transaction() {
+                    nested.undo(loan, session).await?;
+                } else {
+                    close(session);
+                }
+                answer
+            }
         }
-        answer
     }
 }
 

@@ -112,18 +112,14 @@ impl Connection {
 
     /// The entries of `keys` in order, all of one moment.
     pub(super) fn kv_get_many(&mut self, keys: &[String], now_ms: i64) -> Result<Vec<Option<KvEntry>>, StorageError> {
-        self.host("BEGIN", &[])?;
-        let mut bytes = 0;
-        let found = keys
-            .iter()
-            .map(|key| {
-                let found = self.kv_get(key, now_ms)?;
+        self.in_snapshot(|connection| {
+            let mut bytes = 0;
+            let mut within = |found: Option<KvEntry>| {
                 bytes += found.as_ref().map_or(0, |entry| entry.value.len());
                 if bytes > limits::RESULT_BYTES_MAX { Err(StorageError::Limit(limit_codes::BYTES)) } else { Ok(found) }
-            })
-            .collect();
-        self.rollback()?;
-        found
+            };
+            keys.iter().map(|key| connection.kv_get(key, now_ms).and_then(&mut within)).collect()
+        })
     }
 
     /// Writes a value under a new version, if the condition holds.

@@ -158,6 +158,15 @@ impl Handle {
         unsafe { ffi::sqlite3_get_autocommit(self.raw()) != 0 }
     }
 
+    /// Whether references are open that the commit would refuse.
+    pub(super) fn has_open_references(&self) -> bool {
+        let (mut open, mut most) = (0, 0);
+        let asked = ffi::SQLITE_DBSTATUS_DEFERRED_FKS;
+        // SAFETY: `raw` is open; both numbers outlive the call.
+        let code = unsafe { ffi::sqlite3_db_status(self.raw(), asked, &raw mut open, &raw mut most, 0) };
+        code != ffi::SQLITE_OK || open != 0
+    }
+
     /// Rows changed since the file was opened.
     pub(super) fn total_changes(&self) -> u64 {
         // SAFETY: `raw` is open.

@@ -10,17 +10,21 @@ use uuid::Uuid;
 use super::connection::Connection;
 use super::files::{File, Files, Open};
 use super::gate::Gate;
+use super::storage::log_bytes;
+use crate::tenant::ongoing::Loan;
 use crate::tenant::value::StorageError;
 
 /// A connection in use and its shares of the file's bounds. All of it is released together, and only when the
 /// engine has truly stopped: it travels with the blocking work.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(crate) struct Session {
     pub(super) open: Open,
     pub(super) file: Arc<File>,
     pub(super) files: Arc<Files>,
     pub(super) storage_bytes_max: u64,
     pub(super) shares: Shares,
+    /// Where it goes back to, if it is a scope's.
+    pub(super) loan: Option<Loan<Self>>,
 }
 
 /// What a session holds beside its connection.
@@ -32,12 +36,34 @@ pub(super) struct Shares {
 }
 
 impl Session {
-    /// Runs `work` until `deadline` at most; afterwards the session goes back or, if anything is odd, is closed.
+    /// Lends a scope's session for one piece of work.
+    pub(super) fn lent(mut self, loan: Loan<Self>) -> Self {
+        self.loan = Some(loan);
+        self
+    }
+
+    /// Whether a transaction is open.
+    pub(super) fn is_in_transaction(&self) -> bool {
+        !self.open.connection.is_clean()
+    }
+
+    /// Bytes of the file's write-ahead log.
+    pub(super) fn log_bytes(&self) -> u64 {
+        log_bytes(&self.file)
+    }
+
+    /// Runs `work` until `deadline` at most; afterwards the session goes back or, if anything is odd, is closed. What fails in a
+    /// scope's transaction leaves nothing in it.
     pub(super) async fn finish<T: Send + 'static>(
         self,
         deadline: Instant,
         work: impl FnOnce(&mut Connection) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
+        let quota_bytes = self.loan.as_ref().map(|_| self.quota_bytes());
+        let work = move |connection: &mut Connection| match quota_bytes {
+            Some(quota_bytes) => connection.in_savepoint(|connection| connection.within_quota(quota_bytes, work)),
+            None => work(connection),
+        };
         let (session, answer) = self.run(deadline, work).await?;
         session.put_back();
         answer
@@ -66,8 +92,16 @@ impl Session {
         })
     }
 
-    /// Keeps the connection for the next call if nothing is left open on it.
-    pub(super) fn put_back(self) {
+    /// Keeps the connection for the next call if nothing is left open on it, or for the next of its scope.
+    pub(super) fn put_back(mut self) {
+        if let Some(loan) = self.loan.take() {
+            if self.is_in_transaction() {
+                loan.give_back(self);
+            } else {
+                super::files::close(self);
+            }
+            return;
+        }
         let Self { open, file, files, shares, .. } = self;
         if open.connection.is_clean() {
             files.put_idle(&file, open);

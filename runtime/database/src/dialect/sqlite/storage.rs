@@ -11,6 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::connection::{Access, Connection};
 use super::files::{self, File, Files, acquire};
+use super::scope::InScope;
 use super::session::{Session, Shares};
 use crate::error::Error;
 use crate::tenant::admission::Admitted;
@@ -34,7 +35,7 @@ impl Storage {
 
     /// What a plugin holds in a tenant. Opens nothing.
     pub(crate) fn store(&self, tenant: &TenantId, plugin: &PluginId, storage_bytes_max: u64) -> Store {
-        Store { files: Arc::clone(&self.files), file: self.files.file(tenant, plugin), storage_bytes_max }
+        Store { files: Arc::clone(&self.files), file: self.files.file(tenant, plugin), storage_bytes_max, scope: None }
     }
 
     /// Bytes on disk, the write-ahead log included.
@@ -89,9 +90,11 @@ impl Storage {
 /// One plugin's file. A cheap clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
-    files: Arc<Files>,
+    pub(super) files: Arc<Files>,
     pub(super) file: Arc<File>,
-    storage_bytes_max: u64,
+    pub(super) storage_bytes_max: u64,
+    /// The call of a scope that it works for.
+    pub(super) scope: Option<InScope>,
 }
 
 impl Store {
@@ -134,14 +137,36 @@ impl Store {
         session.finish(deadline, move |connection| run_batch(connection, statements)).await
     }
 
+    /// Whether it works for a call of a scope.
+    pub(crate) fn is_scoped(&self) -> bool {
+        self.scope.is_some()
+    }
+
+    /// Whether both are of one file.
+    pub(crate) fn is_of_same_plugin(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.file, &other.file)
+    }
+
     /// A connection for reading.
     pub(super) async fn reader(&self, deadline: Instant) -> Result<Session, StorageError> {
+        if let Some(scope) = &self.scope
+            && let Some(session) = scope.reader(deadline).await?
+        {
+            return Ok(session);
+        }
         let connection = acquire(&self.file.connections, deadline, limit_codes::DEADLINE).await?;
         self.session(Shares { _connection: connection, _writer: None, _held: None }, deadline).await
     }
 
-    /// The file's one connection for writing, waited for as long as `wait` at most.
+    /// The file's one connection for writing, waited for as long as `wait` at most; in a scope its transaction.
     pub(super) async fn writer(&self, wait: Duration, deadline: Instant) -> Result<Session, StorageError> {
+        match &self.scope {
+            Some(scope) => scope.writer(deadline).await,
+            None => self.own_writer(wait, deadline).await,
+        }
+    }
+
+    pub(super) async fn own_writer(&self, wait: Duration, deadline: Instant) -> Result<Session, StorageError> {
         let until = deadline.min(Instant::now() + wait);
         let writer = acquire(&self.file.writer, until, limit_codes::LOCK_WAIT).await?;
         let connection = acquire(&self.file.connections, deadline, limit_codes::DEADLINE).await?;
@@ -171,7 +196,7 @@ impl Store {
             Some(open) => open,
             None => self.open(deadline).await?,
         };
-        Ok(Session { open, file, files, storage_bytes_max, shares })
+        Ok(Session { open, file, files, storage_bytes_max, shares, loan: None })
     }
 
     async fn open(&self, deadline: Instant) -> Result<files::Open, StorageError> {
@@ -207,7 +232,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> +
     done.map_err(std::io::Error::other).and_then(|done| done).map_err(Error::Folder)
 }
 
-fn log_bytes(file: &File) -> u64 {
+pub(super) fn log_bytes(file: &File) -> u64 {
     length(file.log_path())
 }
 
