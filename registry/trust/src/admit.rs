@@ -14,7 +14,7 @@ use crate::agreement;
 use crate::artifact::{self, Artifact};
 use crate::facts::Facts;
 use crate::imports::Imports;
-use crate::policy::{Ceiling, Pattern, Policy, Rule};
+use crate::policy::{Ceiling, Mode, Pattern, Policy, Rule};
 use crate::refusal::{Refusal, tidy};
 use crate::statement::Role;
 use crate::structure::{StructuralLimits, Structure};
@@ -74,6 +74,8 @@ pub struct Verdict {
     pub core: bool,
     /// Whether the plugin is `critical`: likewise.
     pub critical: bool,
+    /// Whether a rule that is met wants a version that widens what it may do to wait for a reviewer.
+    pub review_wider: bool,
     /// Manifest request ∩ real imports ∩ ceiling. A tenant's consent may narrow it further.
     pub grants: Grants,
     /// Most of each limit of a call.
@@ -107,6 +109,17 @@ pub struct Explanation {
     pub rules: Vec<(String, Vec<Refusal>)>,
     /// Signatures that counted.
     pub signers: Vec<Signer>,
+    /// What would have been denied by what is observed and not enforced.
+    pub observed: Vec<Observation>,
+}
+
+/// Something that would have been denied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observation {
+    /// The allow rule that is not met, or `deny` for a deny entry.
+    pub by: String,
+    /// Why.
+    pub refusal: Refusal,
 }
 
 /// Judges an artifact from its bytes. `limits` are the host's structural limits; a rule may allow more to its plugins.
@@ -161,7 +174,14 @@ pub fn explain(
 ) -> Explanation {
     let parsed = match facts.parse() {
         Ok(parsed) => parsed,
-        Err(refusals) => return Explanation { decision: Err(tidy(refusals)), rules: Vec::new(), signers: Vec::new() },
+        Err(refusals) => {
+            return Explanation {
+                decision: Err(tidy(refusals)),
+                rules: Vec::new(),
+                signers: Vec::new(),
+                observed: Vec::new(),
+            };
+        }
     };
     let release = Release {
         digest: *digest,
@@ -180,10 +200,17 @@ pub fn explain(
 }
 
 /// The verdict of dev mode on a release without bundles: everything that the manifest asks for and the bytes import,
-/// default limits, every tenant, neither core nor critical. The host calls it in dev mode alone.
-pub fn evaluate_unsigned_dev(facts: &Facts, digest: &Digest) -> Result<Verdict, Vec<Refusal>> {
+/// default limits, every tenant, neither core nor critical. Of the policy, deny entries alone count. The host calls it in
+/// dev mode alone.
+pub fn evaluate_unsigned_dev(
+    facts: &Facts,
+    digest: &Digest,
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<Verdict, Vec<Refusal>> {
     let parsed = facts.parse()?;
-    let refusals = agreement::with_component(&parsed.manifest, &parsed.imports, &parsed.exports);
+    let mut refusals = agreement::with_component(&parsed.manifest, &parsed.imports, &parsed.exports);
+    refusals.extend(rules::denied(policy, &parsed.manifest.plugin, digest, Mode::Enforce, now));
     if !refusals.is_empty() {
         return Err(tidy(refusals));
     }
@@ -197,6 +224,7 @@ pub fn evaluate_unsigned_dev(facts: &Facts, digest: &Digest) -> Result<Verdict, 
         signers: Vec::new(),
         core: false,
         critical: false,
+        review_wider: false,
         grants: Grants::of(used(&parsed.manifest, &parsed.imports)),
         limits_ceiling: LimitsCeiling::default(),
         tenants: vec![Pattern::any()],
@@ -214,7 +242,7 @@ struct Release<'a> {
 }
 
 /// Interfaces that the plugin asks for and really uses. Migrations use `sql` although no import says so.
-fn used(manifest: &Manifest, imports: &Imports) -> Vec<Interface> {
+pub(crate) fn used(manifest: &Manifest, imports: &Imports) -> Vec<Interface> {
     let real = |interface: &Interface| {
         imports.interfaces().contains(interface) || (*interface == Interface::Sql && manifest.migrations.is_some())
     };
@@ -230,16 +258,20 @@ fn explain_release(
 ) -> Explanation {
     let evidence = Evidence::of_release(release, bundles, policy, now);
     let plugin = release.manifest.plugin.id.as_str();
-    let named: Vec<&Rule> = policy.allow.iter().filter(|rule| rule.plugin.matches(plugin)).collect();
+    let (named, observed): (Vec<&Rule>, Vec<&Rule>) =
+        policy.allow.iter().filter(|rule| rule.plugin.matches(plugin)).partition(|rule| rule.mode == Mode::Enforce);
+    let observed = observations(&observed, release, &evidence, policy, state, now);
     let reasons: Vec<Vec<Refusal>> =
         named.iter().map(|rule| rules::unmet(rule, release, &evidence, state, now)).collect();
     let rules = named.iter().zip(&reasons).map(|(rule, reasons)| (rule.id.clone(), tidy(reasons.clone()))).collect();
 
     let mut refusals = rules::against_all(policy, release, &evidence, state, now);
     refusals.extend(evidence.fatal.iter().cloned());
+    // Any rule that is met may be the one that decides in some tenant.
+    let review_wider = named.iter().zip(&reasons).any(|(rule, reasons)| rule.review_wider && reasons.is_empty());
     let decision = match named.iter().zip(&reasons).min_by_key(|(_, reasons)| reasons.len()) {
         Some((rule, reasons)) if reasons.is_empty() && refusals.is_empty() => {
-            Ok(verdict(rule, release, &evidence, policy))
+            Ok(Verdict { review_wider, ..verdict(rule, release, &evidence, policy) })
         }
         Some((_, reasons)) => {
             refusals.extend(reasons.iter().cloned());
@@ -253,7 +285,29 @@ fn explain_release(
             Err(tidy(refusals))
         }
     };
-    Explanation { decision, rules, signers: evidence.signers() }
+    Explanation { decision, rules, signers: evidence.signers(), observed }
+}
+
+/// What the rules and deny entries that are only observed would have denied. A rule for other tenants says nothing here.
+fn observations(
+    rules: &[&Rule],
+    release: &Release<'_>,
+    evidence: &Evidence,
+    policy: &Policy,
+    state: &State,
+    now: Timestamp,
+) -> Vec<Observation> {
+    let by_deny = |refusal| Observation { by: "deny".to_owned(), refusal };
+    let denied = rules::denied(policy, &release.manifest.plugin, &release.digest, Mode::Observe, now);
+    let mut observed: Vec<_> = denied.into_iter().chain(evidence.observed.iter().cloned()).map(by_deny).collect();
+    let concerns = |rule: &&&Rule| {
+        state.tenant.as_ref().is_none_or(|tenant| rule.tenants.iter().any(|one| one.matches(tenant.as_str())))
+    };
+    for rule in rules.iter().filter(concerns) {
+        let unmet = tidy(rules::unmet(rule, release, evidence, state, now));
+        observed.extend(unmet.into_iter().map(|refusal| Observation { by: rule.id.clone(), refusal }));
+    }
+    observed
 }
 
 /// Where no signature counts and the reason is known, "0 of 1 signatures" says nothing more.
@@ -286,6 +340,7 @@ fn verdict(rule: &Rule, release: &Release<'_>, evidence: &Evidence, policy: &Pol
         signers: evidence.signers(),
         core: rule.core && plugin.category == Category::Core,
         critical: rule.critical && plugin.critical,
+        review_wider: rule.review_wider,
         // `rules::unmet` has refused whatever the ceiling does not hold.
         grants: Grants::of(used(release.manifest, release.imports)),
         limits_ceiling: rule.limits.clone(),

@@ -34,6 +34,26 @@ pub const DENIES_MAX: usize = 4_096;
 /// Most entries of any list inside a rule.
 pub const LIST_MAX: usize = 256;
 
+/// Whether a policy, a rule or a deny entry decides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// It decides.
+    #[default]
+    Enforce,
+    /// It decides nothing; what it would have denied is told beside the decision.
+    Observe,
+}
+
+impl Mode {
+    /// The mode as policies write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Observe => "observe",
+        }
+    }
+}
+
 /// A policy. Deny entries win; otherwise one single allow rule must be met completely.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
@@ -41,6 +61,8 @@ pub struct Policy {
     pub version: u64,
     /// From then on it allows nothing.
     pub expires: Timestamp,
+    /// Whether it decides. One that is observed stands beside the policy in force and never replaces it.
+    pub mode: Mode,
     /// Who signs.
     pub principals: Vec<Principal>,
     /// What is allowed.
@@ -67,6 +89,8 @@ pub struct Principal {
 pub struct Rule {
     /// Name of the rule, shown wherever it decides.
     pub id: String,
+    /// Whether it decides. One that is observed allows nothing.
+    pub mode: Mode,
     /// Plugins: an id, `namespace.*`, or `*`.
     pub plugin: Pattern,
     /// Versions.
@@ -77,6 +101,8 @@ pub struct Rule {
     pub signers: Vec<Signers>,
     /// Tenants that may enable it.
     pub tenants: Vec<Pattern>,
+    /// Whether a version that widens what it may do waits for a reviewer.
+    pub review_wider: bool,
     /// Oldest runtime that may load it.
     pub runtime_min: Option<semver::Version>,
     /// Whether `category = "core"` of a manifest counts.
@@ -128,6 +154,8 @@ pub struct Ceiling {
 /// A deny entry: denies what meets every condition that it has.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Deny {
+    /// Whether it decides.
+    pub mode: Mode,
     /// Plugins.
     pub plugin: Pattern,
     /// Versions.
@@ -162,10 +190,24 @@ impl Coded for Error {
     }
 }
 
+impl Deny {
+    /// Reads one deny entry in JSON, by the rules of a policy's; pointers begin at the entry.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, Error> {
+        read::deny_from_json(bytes).map_err(Error::Invalid)
+    }
+}
+
 impl Policy {
     /// The policy of a fresh host: it allows nothing.
     pub const fn deny_all() -> Self {
-        Self { version: 0, expires: Timestamp::MAX, principals: Vec::new(), allow: Vec::new(), deny: Vec::new() }
+        Self {
+            version: 0,
+            expires: Timestamp::MAX,
+            mode: Mode::Enforce,
+            principals: Vec::new(),
+            allow: Vec::new(),
+            deny: Vec::new(),
+        }
     }
 
     /// Reads `policy.toml`; every mistake is in the answer.
@@ -176,6 +218,11 @@ impl Policy {
     /// Reads the JSON form, the payload of a signed policy.
     pub fn from_json(bytes: &[u8]) -> Result<Self, Error> {
         read::from_json(bytes).map_err(Error::Invalid)
+    }
+
+    /// Reads a policy that somebody only asks about: its JSON form, or an envelope whose signatures nobody looks at.
+    pub fn from_unverified(bytes: &[u8]) -> Result<Self, Error> {
+        envelope::unverified(bytes)
     }
 
     /// The JSON form; reading it gives the same policy.
@@ -201,6 +248,7 @@ impl Policy {
 
     /// The larger of `limits` and what any rule allows: nothing above it needs a second look.
     pub fn structure_max(&self, limits: &StructuralLimits) -> StructuralLimits {
-        self.allow.iter().fold(*limits, |most, rule| most.union(&rule.structure))
+        let enforced = self.allow.iter().filter(|rule| rule.mode == Mode::Enforce);
+        enforced.fold(*limits, |most, rule| most.union(&rule.structure))
     }
 }

@@ -5,8 +5,8 @@ use clap::{Args, Parser, Subcommand};
 use reqwest::Url;
 
 use crate::commands::{
-    audit, build, check, completions, config, demo, init, inspect, key, migrate, new, pack, plugin, policy, publish,
-    reference, serve, sign, tenant, tenant_plugin, token, verify,
+    audit, build, check, completions, config, demo, diff, init, inspect, key, migrate, new, pack, plugin, policy,
+    publish, reference, review, revoke, serve, sign, tenant, tenant_plugin, token, verify,
 };
 
 const LONG_ABOUT: &str = "\
@@ -85,6 +85,8 @@ pub(crate) enum Command {
     Verify(verify::Verify),
     /// Show what an artifact is, imports and weighs
     Inspect(inspect::Inspect),
+    /// Show what a newer release may do beyond an older one
+    Diff(diff::Diff),
     /// Register an artifact and its signatures with a host
     Publish(publish::Publish),
     /// Signing keys
@@ -111,6 +113,11 @@ pub(crate) enum Command {
     /// Who may ship what: the signer policy
     #[command(subcommand)]
     Policy(policy::Policy),
+    /// Versions that may do more than the one before and wait for security
+    #[command(subcommand)]
+    Review(review::Review),
+    /// Let a key, a release or versions of a plugin never run again
+    Revoke(revoke::Revoke),
     /// The audit chain of a host
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -161,6 +168,8 @@ mod tests {
         check_parses("verify f.wasm --policy p.toml");
         check_parses("verify f.wasm --key k.pem");
         check_parses("inspect f.wasm --json");
+        check_parses("diff old.wasm new.wasm");
+        check_parses("diff acme.crm@1.2.0 acme.crm@1.3.0 --json");
         check_parses("publish f.wasm --server http://127.0.0.1:1 --token t");
         check_parses(
             "token issue --sub s --role super_admin --role member --tenant acme --permission acme.crm.view --ttl 1h",
@@ -176,6 +185,12 @@ mod tests {
         check_parses("tenant-plugin config acme.crm --tenant acme --set f.json");
         check_parses("policy install p.toml --key k.pem");
         check_parses("policy explain acme.crm 1.2.0 --tenant acme");
+        check_parses("policy simulate p.toml --all");
+        check_parses("review list --all");
+        check_parses("review approve 5f0c-1 --reason fine");
+        check_parses("review reject 5f0c-1 --reason no");
+        check_parses("revoke --key ed25519:x --reason stolen --from 2027-01-01T00:00:00Z");
+        check_parses("revoke --plugin acme.crm --version =1.2.3 --reason cve");
         check_parses("audit tail --limit 5");
         check_parses("serve --config f.toml --listen 127.0.0.1:0 --data-dir d");
         check_parses("demo --smoke");
@@ -194,6 +209,10 @@ mod tests {
         check_refused("plugin kill");
         check_refused("plugin kill acme.crm --all");
         check_refused("plugin install");
+        check_refused("revoke --reason stolen");
+        check_refused("revoke --plugin acme.crm");
+        check_refused("review approve ../x --reason fine");
+        check_refused("review approve 5f0c-1");
         check_refused("tenant create UPPER");
         check_refused("plugin list --server ftp://x");
         check_refused("plugin list --server http://user@x");

@@ -7,6 +7,7 @@ pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod demo;
+pub(crate) mod diff;
 pub(crate) mod init;
 pub(crate) mod inspect;
 pub(crate) mod key;
@@ -17,6 +18,8 @@ pub(crate) mod plugin;
 pub(crate) mod policy;
 pub(crate) mod publish;
 pub(crate) mod reference;
+pub(crate) mod review;
+pub(crate) mod revoke;
 pub(crate) mod serve;
 pub(crate) mod sign;
 pub(crate) mod tenant;
@@ -73,6 +76,7 @@ async fn dispatch(context: &Context, command: &Command) -> Result<(), Error> {
         Command::Sign(command) => command.run(context),
         Command::Verify(command) => command.run(context),
         Command::Inspect(command) => command.run(context),
+        Command::Diff(command) => Box::pin(command.run(context)).await,
         Command::Publish(command) => Box::pin(command.run(context)).await,
         Command::Key(command) => command.run(context),
         Command::Token(command) => command.run(context),
@@ -82,6 +86,8 @@ async fn dispatch(context: &Context, command: &Command) -> Result<(), Error> {
         Command::TenantPlugin(command) => Box::pin(command.run(context)).await,
         Command::Config(command) => command.run(context),
         Command::Policy(command) => Box::pin(command.run(context)).await,
+        Command::Review(command) => Box::pin(command.run(context)).await,
+        Command::Revoke(command) => Box::pin(command.run(context)).await,
         Command::Audit(command) => Box::pin(command.run(context)).await,
         Command::Completions(command) => command.run(context),
         Command::Reference(command) => command.run(context),

@@ -11,6 +11,8 @@ mod operations;
 mod plugins;
 mod policies;
 mod releases;
+mod reviews;
+mod revocations;
 pub mod tenant;
 mod tenant_plugins;
 mod tenants;
@@ -25,6 +27,8 @@ pub use operations::{NewOperation, OperationEnd, OperationResult, OperationRow};
 pub use plugins::PluginRow;
 pub use policies::PolicyRow;
 pub use releases::{NewRelease, PluginVersionRow, StoredRelease};
+pub use reviews::{NewReview, ReviewRow};
+pub use revocations::RevocationRow;
 pub use tenant::{
     BlobInfo, BlobPage, BlobWriter, ConstraintKind, Cursor, Isolation, KvCondition, KvEntry, KvOutcome, KvPage,
     PluginStore, PluginTx, Statement, StorageError, Table, Value,

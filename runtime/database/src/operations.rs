@@ -20,7 +20,7 @@ pub struct OperationRow {
     pub plugin_id: PluginId,
     /// The version.
     pub version: Version,
-    /// `running`, `succeeded` or `failed`.
+    /// `running`, `pending-review`, `succeeded` or `failed`.
     pub status: String,
     /// What was asked for, JSON text.
     pub request: String,
@@ -71,6 +71,13 @@ pub struct OperationResult {
 pub enum OperationEnd {
     /// All steps were done.
     Succeeded,
+    /// Not yet: it waits for a reviewer and goes on with [`Tx::resume_operation`].
+    PendingReview {
+        /// Code of what it waits for.
+        code: &'static str,
+        /// Its text.
+        detail: String,
+    },
     /// A step failed.
     Failed {
         /// Code of the error.
@@ -147,6 +154,7 @@ impl Tx {
              WHERE operation_id = $6 AND status = 'running'";
         let (status, code, detail) = match end {
             OperationEnd::Succeeded => ("succeeded", None, None),
+            OperationEnd::PendingReview { code, detail } => ("pending-review", Some(*code), Some(detail.as_str())),
             OperationEnd::Failed { code, detail } => ("failed", Some(*code), Some(detail.as_str())),
         };
         on_engine!(self, |conn| {
@@ -162,6 +170,18 @@ impl Tx {
                 .map(drop)
         })
         .map_err(Error::query("finish_operation"))
+    }
+
+    /// Lets an operation go on that waits for a reviewer; says whether it waited.
+    pub async fn resume_operation(&mut self, operation: &str, at: i64) -> Result<bool, Error> {
+        const RESUME_OPERATION: &str = "UPDATE operations SET status = 'running', holder = NULL, held_until = 0, error_code = NULL, error_detail = NULL, \
+             updated_at = $1 \
+             WHERE operation_id = $2 AND status = 'pending-review'";
+        let resumed = on_engine!(self, |conn| {
+            sqlx::query(RESUME_OPERATION).bind(at).bind(operation).execute(conn).await.map(|done| done.rows_affected())
+        })
+        .map_err(Error::query("resume_operation"))?;
+        Ok(resumed > 0)
     }
 
     /// The operation, if there is one.

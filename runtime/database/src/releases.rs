@@ -111,6 +111,50 @@ impl Tx {
         .map_err(Error::query("insert_plugin_version"))
     }
 
+    /// Says that a version was installed at `at`, in microseconds since 1970: the next one is compared with it.
+    pub async fn set_version_installed(&mut self, plugin: &PluginId, version: &Version, at: i64) -> Result<(), Error> {
+        const SET_VERSION_INSTALLED: &str =
+            "UPDATE plugin_versions SET installed_at = $1 WHERE plugin_id = $2 AND version = $3";
+        on_engine!(self, |conn| {
+            sqlx::query(SET_VERSION_INSTALLED)
+                .bind(at)
+                .bind(plugin.as_str())
+                .bind(version.to_string())
+                .execute(conn)
+                .await
+                .map(drop)
+        })
+        .map_err(Error::query("set_version_installed"))
+    }
+
+    /// The version that was installed last, if any was, also of a plugin that was uninstalled.
+    pub async fn find_installed_version(&mut self, plugin: &PluginId) -> Result<Option<PluginVersionRow>, Error> {
+        const FIND_INSTALLED_VERSION: &str = "SELECT plugin_id, version, digest, facts, sequence, size_bytes, registered_by, created_at, \
+             held_reason FROM plugin_versions WHERE plugin_id = $1 AND installed_at IS NOT NULL ORDER BY installed_at DESC LIMIT 1";
+        let found: Option<Columns> = on_engine!(self, |conn| {
+            sqlx::query_as(FIND_INSTALLED_VERSION).bind(plugin.as_str()).fetch_optional(conn).await
+        })
+        .map_err(Error::query("find_installed_version"))?;
+        found.map(row).transpose()
+    }
+
+    /// Versions of every plugin by plugin and version text, those behind `after`; two empty texts begin.
+    pub async fn list_all_versions(
+        &mut self,
+        after: (&str, &str),
+        limit: u32,
+    ) -> Result<Vec<(PluginId, Version)>, Error> {
+        const LIST_ALL_VERSIONS: &str = "SELECT plugin_id, version FROM plugin_versions \
+             WHERE (plugin_id, version) > ($1, $2) ORDER BY plugin_id, version LIMIT $3";
+        let rows: Vec<(String, String)> = on_engine!(self, |conn| {
+            sqlx::query_as(LIST_ALL_VERSIONS).bind(after.0).bind(after.1).bind(i64::from(limit)).fetch_all(conn).await
+        })
+        .map_err(Error::query("list_all_versions"))?;
+        rows.into_iter()
+            .map(|(plugin, version)| Ok((parsed("plugin_id", &plugin)?, parsed("version", &version)?)))
+            .collect()
+    }
+
     /// The version, if it is known.
     pub async fn find_plugin_version(
         &mut self,
@@ -283,6 +327,10 @@ impl Tx {
 }
 
 single_reads! {
+    /// The version that was installed last, if any was, also of a plugin that was uninstalled.
+    find_installed_version(plugin: &PluginId) -> Option<PluginVersionRow>;
+    /// Versions of every plugin by plugin and version text, those behind `after`; two empty texts begin.
+    list_all_versions(after: (&str, &str), limit: u32) -> Vec<(PluginId, Version)>;
     /// The version with its bundles.
     get_stored_release(plugin: &PluginId, version: &Version) -> StoredRelease;
     /// The current release of every serving plugin that some tenant has enabled, by plugin, those behind `after`; the empty

@@ -66,6 +66,12 @@ pub enum Error {
     /// A plugin that this one needs is missing or of a wrong version.
     #[error("needs {0}")]
     DependencyUnmet(String),
+    /// A reviewer rejected the version.
+    #[error("a reviewer rejected the version: {0}")]
+    ReviewRejected(String),
+    /// Who wants to approve a version registered it or installs it.
+    #[error("`{0}` registered or installs this version and cannot approve it")]
+    SelfReview(String),
     /// A name is not valid.
     #[error("{0}")]
     InvalidName(String),
@@ -232,6 +238,8 @@ impl Coded for Error {
             Self::Transition(_) => Code::RefusedTransition,
             Self::Conflict(_) => Code::Conflict,
             Self::DependencyUnmet(_) => Code::DependencyUnmet,
+            Self::ReviewRejected(_) => Code::ReviewRejected,
+            Self::SelfReview(_) => Code::SelfReview,
             Self::InvalidName(_) => Code::InvalidInput,
             Self::Killed => Code::PluginKilled,
             Self::NotServing(_) => Code::PluginUnavailable,

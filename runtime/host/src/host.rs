@@ -12,7 +12,7 @@ use bulkhead_database::Db;
 use bulkhead_database::tenant::{PluginStorage, StorageConfig};
 use bulkhead_engine::{Engine, EngineConfig};
 use bulkhead_model::{Actor, PluginId, Role, TenantId, Version};
-use bulkhead_trust::{Policy, VerifyingKey};
+use bulkhead_trust::VerifyingKey;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,7 +23,9 @@ use crate::cells::Cells;
 use crate::clock;
 use crate::config::{HostConfig, Mode};
 use crate::error::Error;
+use crate::in_force::InForce;
 use crate::ledgers::Ledgers;
+use crate::observations::Observations;
 use crate::release::Release;
 use crate::scope::OpenScopes;
 use crate::snapshot::Snapshot;
@@ -51,7 +53,8 @@ pub(crate) struct Inner {
     pub(crate) engine: Engine,
     pub(crate) verifier: Verifier,
     pub(crate) policy_roots: Vec<VerifyingKey>,
-    pub(crate) policy: ArcSwap<Policy>,
+    pub(crate) policy: InForce,
+    pub(crate) observations: Observations,
     pub(crate) snapshot: ArcSwap<Snapshot>,
     pub(crate) kills: ArcSwap<Kills>,
     /// Stops that are in force and not in the database yet.
@@ -129,7 +132,8 @@ impl Host {
         let inner = Inner {
             verifier,
             policy_roots,
-            policy: ArcSwap::from_pointee(Policy::deny_all()),
+            policy: InForce::new(),
+            observations: Observations::default(),
             snapshot: ArcSwap::from_pointee(Snapshot::default()),
             kills: ArcSwap::from_pointee(Kills::default()),
             unwritten_kills: parking_lot::Mutex::default(),

@@ -8,6 +8,7 @@ use bulkhead_database::StoredRelease;
 use bulkhead_database::tenant::{Phase, PluginMigration, ViewSelect};
 use bulkhead_engine::{Admitted, Component};
 use bulkhead_model::{Digest, HookName, Manifest, PluginId, TenantId, Version};
+use bulkhead_trust::admit::Observation;
 use bulkhead_trust::{Artifact, Facts, Refusal, State, StructuralLimits, Verdict};
 use jsonschema::Validator;
 
@@ -139,13 +140,42 @@ impl Host {
         bundles: &[Vec<u8>],
         state: &State,
     ) -> Result<Verdict, Error> {
+        let (decision, observed) = self.judge_beside(facts, digest, bundles, state);
+        let verdict = decision.map_err(Error::Refused)?;
+        for code in self.inner.observations.note(&verdict.plugin, state.tenant.as_ref(), observed, clock::now()) {
+            metrics::counter!("bulkhead_denied_total", "reason" => format!("observed-{code}")).increment(1);
+        }
+        Ok(verdict)
+    }
+
+    /// The policy's word, and what would have been denied by what is only observed.
+    pub(crate) fn judge_beside(
+        &self,
+        facts: &Facts,
+        digest: &Digest,
+        bundles: &[Vec<u8>],
+        state: &State,
+    ) -> (Result<Verdict, Vec<Refusal>>, Vec<Observation>) {
+        let (policy, now) = (self.inner.policy.load(), clock::now());
         if self.inner.config.mode == Mode::Dev && bundles.is_empty() {
-            return bulkhead_trust::admit::evaluate_unsigned_dev(facts, digest).map_err(Error::Refused);
+            return (bulkhead_trust::admit::evaluate_unsigned_dev(facts, digest, &policy, now), Vec::new());
         }
         let bundles: Vec<&[u8]> = bundles.iter().map(Vec::as_slice).collect();
-        let policy = self.inner.policy.load();
         let state = State { runtime: bulkhead_engine::runtime_version(), ..state.clone() };
-        bulkhead_trust::evaluate(facts, digest, &bundles, &policy, &state, clock::now()).map_err(Error::Refused)
+        let explained = bulkhead_trust::admit::explain(facts, digest, &bundles, &policy, &state, now);
+        let mut observed = explained.observed;
+        if let Some(policy) = self.inner.policy.observed()
+            && let Err(refusals) = bulkhead_trust::evaluate(facts, digest, &bundles, &policy, &state, now)
+        {
+            let by = format!("policy version {}", policy.version);
+            observed.extend(refusals.into_iter().map(|refusal| Observation { by: by.clone(), refusal }));
+        }
+        (explained.decision, observed)
+    }
+
+    /// The verdict on a loaded release in the fleet, made now.
+    pub(crate) fn fleet_verdict(&self, release: &Release) -> Result<Verdict, Error> {
+        self.judge(&release.facts, &release.digest, &release.bundles.load(), &State::default())
     }
 
     /// The verdict on a release in a tenant, made now: the rule that names the tenant decides what the plugin may do
@@ -182,8 +212,8 @@ impl Host {
         self.inner.policy.load().structure_max(&StructuralLimits::DEFAULT)
     }
 
-    /// The stored artifact, its digest and structure checked.
-    pub(crate) async fn artifact(&self, digest: &Digest) -> Result<(Vec<u8>, Artifact), Error> {
+    /// The bytes of a stored artifact, their digest checked.
+    pub(crate) async fn artifact_bytes(&self, digest: &Digest) -> Result<Vec<u8>, Error> {
         let bytes = self.inner.db.get_artifact(digest).await?;
         if Digest::of(&bytes) != *digest {
             return Err(Error::Refused(vec![Refusal::new(
@@ -191,6 +221,12 @@ impl Host {
                 "the stored artifact has changed",
             )]));
         }
+        Ok(bytes)
+    }
+
+    /// The stored artifact, its digest and structure checked.
+    pub(crate) async fn artifact(&self, digest: &Digest) -> Result<(Vec<u8>, Artifact), Error> {
+        let bytes = self.artifact_bytes(digest).await?;
         let artifact = bulkhead_trust::artifact::read(&bytes, &self.structural_limits()).map_err(Error::Refused)?;
         Ok((bytes, artifact))
     }

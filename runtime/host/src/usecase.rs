@@ -2,6 +2,7 @@
 
 mod archive;
 mod audit;
+mod capabilities;
 mod configure;
 mod dependencies;
 mod export;
@@ -13,6 +14,9 @@ mod migrate;
 mod operation;
 mod policy;
 mod register;
+mod reviews;
+mod revocations;
+mod simulate;
 mod status;
 mod tenant_plugins;
 mod tenants;
@@ -23,4 +27,5 @@ pub(crate) use export::EXPORTS_MAX;
 pub use export::Export;
 pub(crate) use kill::Kill;
 pub use migrate::{BATCH_SIZE_DEFAULT, BATCH_SIZE_MAX, MigrationRequest};
+pub use revocations::NewRevocation;
 pub use uninstall::DataChoice;

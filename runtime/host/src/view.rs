@@ -1,11 +1,15 @@
 //! What use cases answer: plain values, times in microseconds since 1970 UTC.
 //! They are not wire types; the server writes their JSON.
 
+mod decisions;
+
 use bulkhead_model::audit::AuditRecord;
 use bulkhead_model::manifest::{HookKind, OnFailure};
 use bulkhead_model::{
     Code, Digest, HookName, Interface, PluginId, PluginStatus, TenantId, TenantPluginStatus, Version,
 };
+
+pub use decisions::{Change, Observation, Review, Revocation, Simulated};
 
 use crate::month::Month;
 
@@ -224,6 +228,8 @@ pub enum OperationStatus {
     Succeeded,
     /// Ended with an error.
     Failed,
+    /// Waits for a reviewer.
+    PendingReview,
 }
 
 impl OperationStatus {
@@ -233,6 +239,7 @@ impl OperationStatus {
             Self::Running => "running",
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
+            Self::PendingReview => "pending-review",
         }
     }
 }
@@ -305,6 +312,8 @@ pub struct PolicyView {
     pub version: u64,
     /// JSON text.
     pub json: String,
+    /// The policy that is only observed beside it, JSON text.
+    pub observed: Option<String>,
     /// Who installed it.
     pub installed_by: Option<String>,
     /// When.
@@ -345,6 +354,8 @@ pub struct Explanation {
     pub interfaces: Vec<Interface>,
     /// Why not, if not.
     pub refusals: Vec<bulkhead_trust::Refusal>,
+    /// What would deny it if it were enforced.
+    pub observed: Vec<Observation>,
 }
 
 /// An entry of the audit log.

@@ -4,6 +4,7 @@
 pub(crate) mod boot;
 mod follow;
 pub(crate) mod ledger;
+pub(crate) mod observe;
 mod reconcile;
 mod sweep;
 mod upkeep;

@@ -109,6 +109,12 @@ codes! {
         "Make the artifact smaller; `bulkhead inspect` shows sizes and limits.";
     Malformed = "malformed", Invalid, "The artifact or a document in it is malformed",
         "Correct what `errors` points at and pack again.";
+    PendingReview = "pending-review", Conflict, "The version may do more than the one before and waits for a review",
+        "A security officer decides: `bulkhead review list`, then `bulkhead review approve` or `reject`.";
+    ReviewRejected = "review-rejected", Forbidden, "A reviewer rejected the version",
+        "Read the reason in `detail`, ship a version that asks for less, or ask for another review.";
+    SelfReview = "self-review", Forbidden, "Nobody approves what they registered or install themselves",
+        "Let another security officer decide.";
     CompileFailed = "compile-failed", Invalid, "The component could not be compiled within its limits",
         "Make functions smaller or fewer; the compile worker's limits are in the reference.";
 

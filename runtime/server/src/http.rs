@@ -3,6 +3,7 @@
 
 mod audit;
 mod body;
+mod capabilities;
 mod endpoint;
 mod extract;
 pub(crate) mod front;
@@ -19,6 +20,8 @@ mod plugins;
 mod policy;
 mod problem;
 pub(crate) mod problems;
+mod reviews;
+mod revocations;
 mod schemas;
 mod tenant_plugins;
 mod tenants;

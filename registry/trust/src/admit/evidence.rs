@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Release, Signer};
 use crate::bundle::{BUNDLES_MAX, Bundle, Verified};
 use crate::key::VerifyingKey;
-use crate::policy::{Deny, Policy, Principal};
+use crate::policy::{Deny, Mode, Policy, Principal};
 use crate::refusal::Refusal;
 use crate::statement::{Decision, ReleaseStatement};
 
@@ -21,6 +21,8 @@ pub(super) struct Evidence {
     counted: Vec<(Signer, u64)>,
     /// Reasons against the release whatever else is signed: broken, contradicting or denied bundles.
     pub(super) fatal: Vec<Refusal>,
+    /// Bundles by keys whose denial is only observed.
+    pub(super) observed: Vec<Refusal>,
     /// Why a bundle does not count; they matter when a rule is not met without it.
     pub(super) weak: Vec<Refusal>,
 }
@@ -81,8 +83,13 @@ impl Evidence {
     ) {
         let statement = &verified.statement;
         let contradictions = contradictions(statement, digest, release);
-        let denies = policy.deny.iter().filter(|deny| denies_key(deny, &verified.key, statement, now));
-        let revoked = denies.map(|deny| Refusal::new(Code::Revoked, format!("the key is denied: {}", reason(deny))));
+        let denies = |mode: Mode| {
+            let denies = policy.deny.iter().filter(move |deny| deny.mode == mode);
+            let met = denies.filter(|deny| denies_key(deny, &verified.key, statement, now));
+            met.map(|deny| Refusal::new(Code::Revoked, format!("the key is denied: {}", reason(deny))))
+        };
+        let revoked = denies(Mode::Enforce);
+        self.observed.extend(denies(Mode::Observe).map(&named));
         let fatal: Vec<Refusal> = contradictions.into_iter().chain(revoked).map(&named).collect();
         let Some(principal) = policy.owner(&verified.key) else {
             self.fatal.extend(fatal);

@@ -1,13 +1,14 @@
 //! What stands between a release and one allow rule, and what stands against it whatever the rule.
 //! It chooses no rule; `admit` does.
 
-use bulkhead_model::{Code, Interface};
+use bulkhead_model::manifest::PluginSection;
+use bulkhead_model::{Code, Digest, Interface};
 use jiff::Timestamp;
 use semver::{Op, Version, VersionReq};
 
 use super::evidence::{Evidence, reason};
 use super::{Release, State, used};
-use crate::policy::{Pattern, Policy, Rule, Signers};
+use crate::policy::{Mode, Pattern, Policy, Rule, Signers};
 use crate::refusal::Refusal;
 
 /// Reasons that no rule can outweigh.
@@ -23,18 +24,27 @@ pub(super) fn against_all(
         let detail = format!("the policy was valid until {}", policy.expires);
         refusals.push(Refusal::new(Code::Expired, detail));
     }
-    let plugin = &release.manifest.plugin;
-    for deny in policy.deny.iter().filter(|deny| deny.key.is_none()) {
-        if deny.from.is_none_or(|from| from <= now)
-            && deny.plugin.matches(plugin.id.as_str())
-            && deny.version.as_ref().is_none_or(|range| in_range(range, plugin.version.semver()))
-            && deny.digest.is_none_or(|digest| digest == release.digest)
-        {
-            refusals.push(Refusal::new(Code::Revoked, format!("denied by the policy: {}", reason(deny))));
-        }
-    }
+    refusals.extend(denied(policy, &release.manifest.plugin, &release.digest, Mode::Enforce, now));
     refusals.extend(downgrade(release, evidence, state));
     refusals
+}
+
+/// The deny entries of this mode that a release meets, whoever signed it.
+pub(super) fn denied(
+    policy: &Policy,
+    plugin: &PluginSection,
+    release: &Digest,
+    mode: Mode,
+    now: Timestamp,
+) -> Vec<Refusal> {
+    let of_mode = policy.deny.iter().filter(|deny| deny.key.is_none() && deny.mode == mode);
+    let met = of_mode.filter(|deny| {
+        deny.from.is_none_or(|from| from <= now)
+            && deny.plugin.matches(plugin.id.as_str())
+            && deny.version.as_ref().is_none_or(|range| in_range(range, plugin.version.semver()))
+            && deny.digest.is_none_or(|digest| digest == *release)
+    });
+    met.map(|deny| Refusal::new(Code::Revoked, format!("denied by the policy: {}", reason(deny)))).collect()
 }
 
 fn downgrade(release: &Release<'_>, evidence: &Evidence, state: &State) -> Option<Refusal> {

@@ -35,7 +35,9 @@ pub(super) fn check(policy: &Policy, now: Timestamp) -> Vec<Issue> {
 
 fn overlap(left: &Rule, right: &Rule) -> bool {
     let any = |left: &[Pattern], right: &[Pattern]| left.iter().any(|l| right.iter().any(|r| l.overlaps(r)));
-    left.plugin.overlaps(&right.plugin)
+    // What is observed is meant to stand beside the rule that decides.
+    left.mode == right.mode
+        && left.plugin.overlaps(&right.plugin)
         && any(&left.tenants, &right.tenants)
         && ranges_overlap(&left.version, &right.version)
 }

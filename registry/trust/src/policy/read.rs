@@ -12,7 +12,7 @@ use serde_json::Value;
 use self::fields::{Fields, Strict};
 use super::time::{end, start};
 use super::{
-    DENIES_MAX, Deny, KEYS_MAX, LIST_MAX, POLICY_BYTES_MAX, PRINCIPALS_MAX, Pattern, Policy, Principal, RULES_MAX,
+    DENIES_MAX, Deny, KEYS_MAX, LIST_MAX, Mode, POLICY_BYTES_MAX, PRINCIPALS_MAX, Pattern, Policy, Principal, RULES_MAX,
 };
 use crate::key::VerifyingKey;
 
@@ -29,6 +29,18 @@ pub(super) fn from_json(bytes: &[u8]) -> Result<Policy, Vec<Issue>> {
     policy(&value)
 }
 
+pub(super) fn deny_from_json(bytes: &[u8]) -> Result<Deny, Vec<Issue>> {
+    check_size(bytes.len())?;
+    let Strict(value) =
+        serde_json::from_slice(bytes).map_err(|error| vec![Issue::new("", format!("not JSON: {error}"))])?;
+    let mut issues = Vec::new();
+    let entry = Fields::open(&value, String::new(), &mut issues).and_then(|fields| deny(fields, &mut issues));
+    match entry {
+        Some(entry) if issues.is_empty() => Ok(entry),
+        _ => Err(issues),
+    }
+}
+
 fn check_size(bytes: usize) -> Result<(), Vec<Issue>> {
     if bytes <= POLICY_BYTES_MAX {
         return Ok(());
@@ -41,6 +53,7 @@ fn policy(value: &Value) -> Result<Policy, Vec<Issue>> {
     let Some(mut fields) = Fields::open(value, String::new(), &mut issues) else { return Err(issues) };
     let version = fields.required("version", fields::integer, &mut issues);
     let expires = fields.required("expires", end, &mut issues);
+    let mode = fields.optional("mode", mode, &mut issues).unwrap_or_default();
     let principals = fields.tables("principal", PRINCIPALS_MAX, &mut issues, principal);
     let allow = fields.tables("allow", RULES_MAX, &mut issues, rule::read);
     let deny = fields.tables("deny", DENIES_MAX, &mut issues, deny);
@@ -48,6 +61,7 @@ fn policy(value: &Value) -> Result<Policy, Vec<Issue>> {
     let policy = Policy {
         version: version.unwrap_or_default(),
         expires: expires.unwrap_or_default(),
+        mode,
         principals: principals.into_iter().flatten().collect(),
         allow: allow.into_iter().flatten().collect(),
         deny: deny.into_iter().flatten().collect(),
@@ -78,11 +92,20 @@ fn deny(mut fields: Fields<'_>, issues: &mut Vec<Issue>) -> Option<Deny> {
     let key = fields.optional("key", key, issues);
     let from = fields.optional("from", start, issues);
     let reason = fields.optional("reason", fields::text, issues).unwrap_or_default();
+    let mode = fields.optional("mode", mode, issues).unwrap_or_default();
     if !["plugin", "digest", "key"].into_iter().any(|name| fields.has(name)) {
         issues.push(Issue::new(fields.pointer(""), "a deny entry names a `plugin`, a `digest` or a `key`"));
     }
     fields.close(issues);
-    Some(Deny { plugin: plugin.unwrap_or_else(Pattern::any), version, digest, key, from, reason })
+    Some(Deny { mode, plugin: plugin.unwrap_or_else(Pattern::any), version, digest, key, from, reason })
+}
+
+fn mode(value: &Value) -> Result<Mode, String> {
+    match value.as_str() {
+        Some("enforce") => Ok(Mode::Enforce),
+        Some("observe") => Ok(Mode::Observe),
+        _ => Err("a mode is `enforce` or `observe`".to_owned()),
+    }
 }
 
 fn key(value: &Value) -> Result<VerifyingKey, String> {

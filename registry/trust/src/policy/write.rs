@@ -5,13 +5,14 @@ use bulkhead_model::limits::LimitsCeiling;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::{Deny, Pattern, Policy, Principal, Rule, Signers};
+use super::{Deny, Mode, Pattern, Policy, Principal, Rule, Signers};
 use crate::structure::StructuralLimits;
 
 pub(super) fn to_json(policy: &Policy) -> Vec<u8> {
     let tree = compact(json!({
         "version": policy.version,
         "expires": time(Some(policy.expires)),
+        "mode": mode(policy.mode),
         "principal": policy.principals.iter().map(principal).collect::<Vec<_>>(),
         "allow": policy.allow.iter().map(rule).collect::<Vec<_>>(),
         "deny": policy.deny.iter().map(deny).collect::<Vec<_>>(),
@@ -34,11 +35,13 @@ fn principal(principal: &Principal) -> Value {
 fn rule(rule: &Rule) -> Value {
     compact(json!({
         "id": rule.id,
+        "mode": mode(rule.mode),
         "plugin": rule.plugin.as_str(),
         "version": rule.version.to_string(),
         "prerelease": rule.prerelease,
         "signers": rule.signers.iter().map(signers).collect::<Vec<_>>(),
         "tenants": patterns(&rule.tenants),
+        "review_wider": rule.review_wider,
         "min_runtime": rule.runtime_min.as_ref().map(ToString::to_string),
         "category": rule.core.then_some("core"),
         "critical": rule.critical,
@@ -87,6 +90,7 @@ fn limits(rule: &Rule) -> Value {
 
 fn deny(deny: &Deny) -> Value {
     compact(json!({
+        "mode": mode(deny.mode),
         "plugin": deny.plugin.as_str(),
         "version": deny.version.as_ref().map(ToString::to_string),
         "digest": deny.digest.map(|digest| digest.to_string()),
@@ -98,6 +102,10 @@ fn deny(deny: &Deny) -> Value {
 
 fn patterns(patterns: &[Pattern]) -> Vec<&str> {
     patterns.iter().map(Pattern::as_str).collect()
+}
+
+fn mode(mode: Mode) -> Value {
+    if mode == Mode::default() { Value::Null } else { mode.as_str().into() }
 }
 
 fn time(time: Option<Timestamp>) -> Value {

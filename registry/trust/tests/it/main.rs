@@ -11,6 +11,7 @@
 mod admit;
 mod artifact;
 mod bundle;
+mod capabilities;
 mod fixtures;
 mod flips;
 mod interop;

@@ -32,6 +32,37 @@ fn a_policy_is_read_completely() {
 }
 
 #[test]
+fn modes_and_reviews_are_kept_by_the_json_form_and_other_words_are_mistakes() {
+    let text = POLICY
+        .replace("version = 14", "version = 14\nmode = \"observe\"")
+        .replace("id = \"crm-prod\"", "id = \"crm-prod\"\nmode = \"observe\"\nreview_wider = true")
+        + "[[deny]]\nplugin = \"acme.crm\"\nmode = \"observe\"\n";
+    let read = policy(&text);
+
+    let again = Policy::from_json(&read.to_json()).unwrap();
+
+    assert_eq!(again, read);
+    let modes = [read.mode, read.allow[0].mode, read.deny[0].mode];
+    assert_eq!(modes, [policy::Mode::Observe; 3]);
+    assert!(read.allow[0].review_wider);
+    assert!(!String::from_utf8(policy(POLICY).to_json()).unwrap().contains("enforce"));
+    check("version = 14", "version = 14\nmode = \"watch\"", &["/mode"]);
+    check("id = \"crm-prod\"", "id = \"crm-prod\"\nreview_wider = 1", &["/allow/0/review_wider"]);
+}
+
+#[test]
+fn a_policy_that_is_only_asked_about_is_read_with_and_without_an_envelope() {
+    let wanted = policy(POLICY);
+
+    let plain = Policy::from_unverified(&wanted.to_json()).unwrap();
+    let enveloped = Policy::from_unverified(policy::sign(&wanted, &key(STRANGER)).as_bytes()).unwrap();
+
+    assert_eq!((&plain, &enveloped), (&wanted, &wanted));
+    assert!(Policy::from_unverified(b"{}").is_err());
+    assert!(Policy::from_unverified(b"").is_err());
+}
+
+#[test]
 fn the_published_sample_is_a_policy() {
     let sample = r#"
         version = 14

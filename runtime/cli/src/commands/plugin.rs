@@ -268,7 +268,7 @@ impl Install {
 }
 
 /// `ID@VERSION`, or `None` for a file. A name that could be both is a file if one is there.
-fn release_named(target: &str) -> Result<Option<(PluginId, Version)>, Error> {
+pub(crate) fn release_named(target: &str) -> Result<Option<(PluginId, Version)>, Error> {
     if Path::new(target).exists() {
         return Ok(None);
     }
@@ -286,7 +286,7 @@ fn release_named(target: &str) -> Result<Option<(PluginId, Version)>, Error> {
 pub(crate) async fn follow(client: &Client, operation: Value, tell: impl FnMut(&str)) -> Result<Value, Error> {
     let operation = wait_for_end(client, operation, tell).await?;
     match operation.get("status").and_then(Value::as_str) {
-        Some("failed") => Err(Error::Problem(Box::new(Problem::of_operation(&operation)))),
+        Some("failed" | "pending-review") => Err(Error::Problem(Box::new(Problem::of_operation(&operation)))),
         Some(_) | None => Ok(operation),
     }
 }
@@ -308,7 +308,7 @@ pub(crate) async fn wait_for_end(
             tell(&step);
             told = step;
         }
-        if matches!(operation.get("status").and_then(Value::as_str), Some("succeeded" | "failed")) {
+        if matches!(operation.get("status").and_then(Value::as_str), Some("succeeded" | "failed" | "pending-review")) {
             return Ok(operation);
         }
         tokio::time::sleep(POLL).await;

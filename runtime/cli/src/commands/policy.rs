@@ -27,6 +27,9 @@ pub(crate) enum Policy {
     /// Compile, sign and install a policy on a host
     #[command(after_help = INSTALL_EXAMPLES)]
     Install(Install),
+    /// Show what a policy would change on a host, without installing it
+    #[command(after_help = SIMULATE_EXAMPLES)]
+    Simulate(Simulate),
     /// Say whether a release may run in a tenant, and by which rule or why not
     Explain(Explain),
 }
@@ -40,6 +43,14 @@ const INSTALL_EXAMPLES: &str = "\
 Examples:
   bulkhead policy install policy.toml --key keys/root.key.pem
   bulkhead policy install policy.signed.json";
+
+const SIMULATE_EXAMPLES: &str = "\
+Examples:
+  bulkhead policy simulate policy.toml
+  bulkhead policy simulate policy.signed.json --all --json | jq .items";
+
+/// Pages of a simulation that are asked for.
+const PAGES_MAX: usize = 10_000;
 
 /// A policy as its author writes it.
 #[derive(Debug, Args)]
@@ -82,6 +93,16 @@ pub(crate) struct Install {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Simulate {
+    /// Policy in TOML, or an envelope
+    #[arg(value_name = "FILE", default_value = "policy.toml")]
+    file: PathBuf,
+    /// Also what would not change
+    #[arg(long)]
+    all: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Explain {
     /// Plugin
     #[arg(value_name = "ID")]
@@ -101,6 +122,7 @@ impl Policy {
             Self::Compile(compile) => compile.run(context),
             Self::Sign(sign) => sign.run(context),
             Self::Install(install) => install.run(context).await,
+            Self::Simulate(simulate) => simulate.run(context).await,
             Self::Explain(explain) => explain.run(context).await,
         }
     }
@@ -192,6 +214,42 @@ fn write(context: &Context, out: Option<&Path>, bytes: &[u8]) -> Result<(), Erro
     Ok(())
 }
 
+impl Simulate {
+    /// Asks page after page, to the end.
+    async fn run(&self, context: &Context) -> Result<(), Error> {
+        let policy = if is_envelope(&self.file) {
+            file::read(&self.file, DOCUMENT_BYTES_MAX)?
+        } else {
+            read_policy(&self.file)?.to_json()
+        };
+        let policy: Value = serde_json::from_slice(&policy).unwrap_or_default();
+        let client = context.client()?;
+        let (mut items, mut cursor) = (Vec::new(), None::<String>);
+        for _ in 0..PAGES_MAX {
+            let mut query = vec![("limit", "200"), ("all", if self.all { "true" } else { "false" })];
+            query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
+            let page = client.post("/api/v1/policy/simulate", &query, &policy).await?.body;
+            items.extend(page.get("items").and_then(Value::as_array).into_iter().flatten().cloned());
+            cursor = page.get("next_cursor").and_then(Value::as_str).map(str::to_owned);
+            if cursor.is_none() {
+                break;
+            }
+        }
+        let body = json!({ "items": items, "next_cursor": cursor });
+        let columns = [
+            ("change", "/change"),
+            ("plugin", "/plugin_id"),
+            ("version", "/version"),
+            ("tenant", "/tenant_id"),
+            ("rule now", "/now/rule"),
+            ("rule then", "/then/rule"),
+            ("why not", "/then/refusals/0/code"),
+        ];
+        context.output.result(&body, &view::list(&body, columns, "this policy would change nothing"));
+        Ok(())
+    }
+}
+
 impl Explain {
     async fn run(&self, context: &Context) -> Result<(), Error> {
         let mut query = vec![("plugin", self.plugin.to_string())];
@@ -205,7 +263,12 @@ impl Explain {
         };
         let reasons = body.get("refusals").cloned().unwrap_or_default();
         let reasons = view::list(&reasons, [("reason", "/code"), ("detail", "/detail")], "");
-        context.output.result(&body, format!("{} {verdict}\n{reasons}", self.plugin).trim_end());
+        let observed = body.get("observed").cloned().unwrap_or_default();
+        let observed = match view::list(&observed, [("by", "/by"), ("reason", "/code"), ("detail", "/detail")], "") {
+            empty if empty.is_empty() => empty,
+            list => format!("would be denied by what is only observed:\n{list}"),
+        };
+        context.output.result(&body, format!("{} {verdict}\n{reasons}\n{observed}", self.plugin).trim_end());
         Ok(())
     }
 }

@@ -324,6 +324,7 @@ async fn configurations_are_kept_as_numbered_revisions() {
 async fn the_policy_of_the_highest_version_is_in_force() {
     for_each_engine(async |engine| {
         let policy = |version| PolicyRow {
+            observed: false,
             version,
             envelope: vec![0, 1, 255],
             json: "{}".into(),

@@ -15,6 +15,7 @@ mod audit;
 mod blob_limits;
 mod blobs;
 mod crash;
+mod decisions;
 mod engines;
 mod export;
 mod guard;

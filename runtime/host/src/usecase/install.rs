@@ -1,4 +1,4 @@
-//! Installing a registered release: verify, compile, migrate, start, each step repeatable, each recorded. A crash at any
+//! Installing a registered release: verify, review, compile, migrate, start, each step repeatable, each recorded. A crash at any
 //! step is taken up by `worker::sweep`; a failure leaves REGISTERED with the reason.
 
 use std::panic::AssertUnwindSafe;
@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::fan::Fan;
 use crate::host::Host;
 use crate::usecase::operation::{Progress, view_operation};
+use crate::usecase::reviews::Wider;
 use crate::view;
 
 /// Tenants in which a plugin starts at once.
@@ -73,11 +74,21 @@ impl Host {
         self.finish_install(operation, &mut progress, outcome).await
     }
 
-    async fn install_steps(&self, operation: &OperationRow, progress: &mut Progress<'_>) -> Result<(), Error> {
+    /// Answers why it must wait, if it must; nothing is served then.
+    async fn install_steps(
+        &self,
+        operation: &OperationRow,
+        progress: &mut Progress<'_>,
+    ) -> Result<Option<Wider>, Error> {
         progress.step("verify", 0, 1).await?;
         let release = self.release(&operation.plugin_id, &operation.version).await?;
         self.check_dependencies(&release.manifest).await?;
         progress.step("verify", 1, 1).await?;
+
+        if let Some(wider) = self.must_wait(operation, &release).await? {
+            progress.step("review", 0, 1).await?;
+            return Ok(Some(wider));
+        }
 
         progress.step("compile", 0, 1).await?;
         self.inner.engine.trial(&release.component, Limits::DEFAULT).await?;
@@ -102,30 +113,36 @@ impl Host {
             done = done.saturating_add(1);
             progress.step("start", done, total).await?;
         }
-        Ok(())
+        Ok(None)
     }
 
     async fn finish_install(
         &self,
         operation: &OperationRow,
         progress: &mut Progress<'_>,
-        outcome: Result<(), Error>,
+        outcome: Result<Option<Wider>, Error>,
     ) -> Result<(), Error> {
         let act = Act::system(clock::now_micros());
         let plugin = &operation.plugin_id;
         let mut tx = self.inner.db.begin().await?;
         match &outcome {
-            Ok(()) => {
+            Ok(None) => {
                 tx.advance_plugin(plugin, Transition::FinishInstall, &act).await?;
+                tx.set_version_installed(plugin, &operation.version, act.at).await?;
                 tx.set_plugin_error(plugin, None, act.at).await?;
+                progress.finish(&mut tx, None).await?;
+            }
+            Ok(Some(wider)) => {
+                wider.wait(&mut tx, operation, &act).await?;
+                progress.wait(&mut tx, wider.detail()).await?;
             }
             Err(error) => {
                 self.unmount_everywhere(plugin).await;
                 tx.advance_plugin(plugin, Transition::FailInstall, &act).await?;
                 tx.set_plugin_error(plugin, Some(&error.recorded()), act.at).await?;
+                progress.finish(&mut tx, Some(error)).await?;
             }
         }
-        progress.finish(&mut tx, outcome.as_ref().err()).await?;
         tx.commit().await?;
         if let Err(error) = &outcome {
             self.record_denial(&act, Some(plugin), None, error).await?;

@@ -176,6 +176,12 @@ impl<'host> Progress<'host> {
         Ok(tx.finish_operation(&self.id, &self.text(), &end, clock::now_micros()).await?)
     }
 
+    /// Records that it waits for a reviewer, in the transaction of what waits.
+    pub(crate) async fn wait(&mut self, tx: &mut Tx, detail: String) -> Result<(), Error> {
+        let end = OperationEnd::PendingReview { code: Code::PendingReview.as_str(), detail };
+        Ok(tx.finish_operation(&self.id, &self.text(), &end, clock::now_micros()).await?)
+    }
+
     fn text(&self) -> String {
         serde_json::to_string(&self.steps).unwrap_or_else(|error| unreachable!("steps are names and numbers: {error}"))
     }
@@ -185,6 +191,7 @@ pub(crate) fn view_operation(row: OperationRow) -> Result<view::Operation, Error
     let status = match row.status.as_str() {
         "succeeded" => view::OperationStatus::Succeeded,
         "failed" => view::OperationStatus::Failed,
+        "pending-review" => view::OperationStatus::PendingReview,
         _ => view::OperationStatus::Running,
     };
     let error = row.error_code.map(|code| view::OperationError {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bulkhead_database::{Act, PolicyRow};
 use bulkhead_model::manifest::Issue;
 use bulkhead_model::{Actor, Code, Coded, PluginId, Role, TenantId, TenantPluginStatus, Version};
-use bulkhead_trust::{Policy, State};
+use bulkhead_trust::{Policy, State, policy};
 use jiff::Timestamp;
 
 use crate::auth::require;
@@ -25,10 +25,14 @@ impl Host {
     pub async fn get_policy(&self, actor: &Actor) -> Result<view::PolicyView, Error> {
         require(actor, &[Role::Security], "security")?;
         Ok(match self.inner.db.find_policy().await? {
-            Some(row) => view_policy(row),
+            Some(row) => view::PolicyView {
+                observed: self.inner.policy.observed().map(|policy| policy_text(&policy)),
+                ..view_policy(row)
+            },
             None => view::PolicyView {
                 version: 0,
                 json: policy_text(&Policy::deny_all()),
+                observed: None,
                 installed_by: None,
                 installed_at: None,
             },
@@ -38,20 +42,21 @@ impl Host {
     /// The keys that the policy in force knows, by principal: whose signatures count, and in which rules.
     pub fn list_signers(&self, actor: &Actor) -> Result<Vec<view::Signer>, Error> {
         require(actor, &[Role::Security], "security")?;
-        let policy = self.inner.policy.load();
+        let known = self.inner.policy.load();
         let now = clock::now();
         let mut signers = Vec::new();
-        for principal in &policy.principals {
-            let rules: Vec<String> = policy
+        for principal in &known.principals {
+            let rules: Vec<String> = known
                 .allow
                 .iter()
                 .filter(|rule| rule.signers.iter().any(|wanted| wanted.of.contains(&principal.name)))
                 .map(|rule| rule.id.clone())
                 .collect();
             for key in &principal.keys {
-                let denied = policy
+                let denied = known
                     .deny
                     .iter()
+                    .filter(|deny| deny.mode == policy::Mode::Enforce)
                     .find(|deny| deny.key.as_ref() == Some(key) && deny.from.is_none_or(|from| from <= now));
                 let status = if denied.is_some() {
                     "denied"
@@ -92,22 +97,30 @@ impl Host {
             return Err(Error::Invalid { code: Code::PolicyInvalid, issues });
         }
         let _turn = self.inner.acts.declarations().await;
-        let known = self.inner.db.find_policy().await?.map_or(0, |row| row.version);
+        let latest = self.inner.db.find_latest_policy().await?;
+        let known = latest.as_ref().map_or(0, |row| row.version);
         if policy.version <= known {
-            let message = format!("the policy in force has version {known}; a new one needs a higher version");
+            let which = if latest.is_some_and(|row| row.observed) { "observed" } else { "in force" };
+            let message = format!("the policy {which} has version {known}; a new one needs a higher version");
             return Err(Error::Invalid { code: Code::PolicyStale, issues: vec![Issue::new("/version", message)] });
         }
         let row = PolicyRow {
             version: policy.version,
             envelope: envelope.to_vec(),
             json: policy_text(&policy),
+            observed: policy.mode == policy::Mode::Observe,
             installed_by: actor.subject.clone(),
             installed_at: clock::now_micros(),
         };
         let mut tx = self.inner.db.begin().await?;
         tx.insert_policy(&row, &Act::new(actor, row.installed_at)).await?;
         tx.commit().await?;
-        self.inner.policy.store(Arc::new(policy));
+        if row.observed {
+            self.inner.policy.observe(Some(policy));
+        } else {
+            self.inner.policy.observe(None);
+            self.inner.policy.install(policy);
+        }
         self.judge_serving().await?;
         self.start_missing(|_| true).await?;
         Ok(view_policy(row))
@@ -130,33 +143,40 @@ impl Host {
         let facts = release::facts(&row.facts)?;
         let bundles = self.inner.db.list_bundles(&row.digest).await?;
         let state = State { tenant: tenant.cloned(), ..State::default() };
-        match self.judge(&facts, &row.digest, &bundles, &state) {
-            Ok(verdict) => Ok(view::Explanation {
+        let (decision, observed) = self.judge_beside(&facts, &row.digest, &bundles, &state);
+        let observed = observed.into_iter().map(|one| view::Observation { by: one.by, refusal: one.refusal }).collect();
+        Ok(match decision {
+            Ok(verdict) => view::Explanation {
                 allowed: true,
                 interfaces: verdict.grants.iter().collect(),
                 signers: verdict.signers.into_iter().map(|signer| signer.principal).collect(),
                 rule: Some(verdict.rule),
                 refusals: Vec::new(),
-            }),
-            Err(Error::Refused(refusals)) => Ok(view::Explanation {
+                observed,
+            },
+            Err(refusals) => view::Explanation {
                 allowed: false,
                 rule: None,
                 signers: Vec::new(),
                 interfaces: Vec::new(),
                 refusals,
-            }),
-            Err(other) => Err(other),
-        }
+                observed,
+            },
+        })
     }
 
     /// Reads the stored policy into force; an expired one denies by its own dates. One that does not verify, since the root
     /// keys were changed, denies everything: the host runs, and takes a policy that they signed.
     pub(crate) async fn load_policy(&self) -> Result<(), Error> {
+        let latest = self.inner.db.find_latest_policy().await?.filter(|row| row.observed);
+        let observed = latest.map(|row| self.verified_policy(&row.envelope));
+        // One that does not verify is observed no more than it would be enforced.
+        self.inner.policy.observe(observed.and_then(Result::ok));
         let Some(row) = self.inner.db.find_policy().await? else { return Ok(()) };
         match self.verified_policy(&row.envelope) {
-            Ok(policy) => self.inner.policy.store(Arc::new(policy)),
+            Ok(policy) => self.inner.policy.install(policy),
             Err(error) => {
-                self.inner.policy.store(Arc::new(Policy::deny_all()));
+                self.inner.policy.install(Policy::deny_all());
                 tracing::error!(policy.version = row.version, issues = ?error.issues(), "the stored policy does not verify with the configured root keys: nothing is allowed until one that does is installed");
             }
         }
@@ -263,6 +283,7 @@ fn view_policy(row: PolicyRow) -> view::PolicyView {
     view::PolicyView {
         version: row.version,
         json: row.json,
+        observed: None,
         installed_by: Some(row.installed_by),
         installed_at: Some(row.installed_at),
     }

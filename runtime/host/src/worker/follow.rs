@@ -42,9 +42,13 @@ async fn look(host: &Host, seen: u64) -> Result<u64, Error> {
     }
     // Stops first: they cannot wait for anything.
     host.load_kills().await?;
-    let policy = host.inner.policy.load().version;
-    if host.inner.db.find_policy().await?.is_some_and(|row| row.version != policy) {
+    let revoked = host.follow_revocations().await?;
+    let newest = host.inner.db.find_latest_policy().await?.map_or(0, |row| row.version);
+    let known = host.inner.policy.newest();
+    if newest != known {
         host.load_policy().await?;
+    }
+    if revoked || newest != known {
         host.judge_serving().await?;
     }
     host.load_hooks().await?;

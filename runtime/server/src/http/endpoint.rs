@@ -8,8 +8,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::problem::Problem;
 use super::{
-    audit, health, hooks, kill, migrations, operations, plugins, policy, problems, schemas, tenant_plugins, tenants,
-    usage,
+    audit, capabilities, health, hooks, kill, migrations, operations, plugins, policy, problems, reviews, revocations,
+    schemas, tenant_plugins, tenants, usage,
 };
 use crate::app::App;
 
@@ -90,12 +90,15 @@ pub(super) fn all() -> impl Iterator<Item = &'static Endpoint> {
         schemas::ENDPOINTS,
         problems::ENDPOINTS,
         plugins::ENDPOINTS,
+        capabilities::ENDPOINTS,
         usage::ENDPOINTS,
         operations::ENDPOINTS,
         migrations::ENDPOINTS,
         kill::ENDPOINTS,
         tenants::ENDPOINTS,
         policy::ENDPOINTS,
+        reviews::ENDPOINTS,
+        revocations::ENDPOINTS,
         audit::ENDPOINTS,
         tenant_plugins::ENDPOINTS,
         hooks::ENDPOINTS,

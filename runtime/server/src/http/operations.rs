@@ -84,7 +84,7 @@ pub(super) struct OperationBody {
     kind: String,
     plugin_id: String,
     version: String,
-    /// `running`, `succeeded` or `failed`.
+    /// `running`, `pending-review`, `succeeded` or `failed`.
     status: &'static str,
     /// The step that it is in, or was in at its end.
     step: Option<String>,

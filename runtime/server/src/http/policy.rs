@@ -3,7 +3,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::routing::{get, put};
+use axum::routing::{get, post, put};
 use bulkhead_host::{Refusal, view};
 use bulkhead_model::{Interface, PluginId, TenantId, Version};
 use schemars::JsonSchema;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::body::JsonText;
 use super::endpoint::{Endpoint, Who};
-use super::extract::{Admin, Query};
+use super::extract::{Admin, PageQuery, Query};
 use super::problem::Problem;
 use super::wire::{self, List, Time};
 use crate::app::App;
@@ -37,6 +37,16 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     )
     .query(&["plugin", "version", "tenant"])
     .answers::<ExplanationBody>(200),
+    Endpoint::new(
+        "post",
+        "/api/v1/policy/simulate",
+        Who::Security,
+        "What another policy would change, nothing being changed; the body is its JSON or an envelope, signed or not",
+        || post(simulate),
+    )
+    .query(&["all", "limit", "cursor"])
+    .takes::<serde_json::Value>()
+    .answers::<List<SimulatedBody>>(200),
     Endpoint::new(
         "get",
         "/api/v1/signers",
@@ -88,6 +98,8 @@ struct PolicyBody {
     /// 0 is the built-in policy, which denies all.
     version: u64,
     policy: wire::Json,
+    /// The policy of mode `observe` beside it: what it would deny is recorded, and nothing is denied by it.
+    observed: Option<wire::Json>,
     installed_by: Option<String>,
     installed_at: Option<Time>,
 }
@@ -97,6 +109,7 @@ impl PolicyBody {
         Self {
             version: policy.version,
             policy: wire::Json::of(policy.json),
+            observed: policy.observed.map(wire::Json::of),
             installed_by: policy.installed_by,
             installed_at: policy.installed_at.map(Time::of),
         }
@@ -116,6 +129,62 @@ struct ExplanationBody {
     interfaces: Vec<String>,
     /// Why not, if not.
     refusals: Vec<RefusalBody>,
+    /// What would deny it if it were enforced and not only observed.
+    observed: Vec<ObservationBody>,
+}
+
+/// What would deny a release if it were enforced.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Observation")]
+struct ObservationBody {
+    /// The allow rule that is not met, `deny`, or `policy version <n>`.
+    by: String,
+    #[serde(flatten)]
+    refusal: RefusalBody,
+}
+
+/// What another policy would change for a plugin in a tenant, or for a registered version.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "SimulatedDecision")]
+struct SimulatedBody {
+    plugin_id: String,
+    version: String,
+    /// The tenant that has it enabled; `null` for a registered version by itself.
+    tenant_id: Option<TenantId>,
+    /// `stops`, `starts`, `changes` (other grants or limits) or `same`.
+    change: &'static str,
+    /// Under the policy in force.
+    now: SimulatedSideBody,
+    /// Under the other one.
+    then: SimulatedSideBody,
+}
+
+/// A decision of one policy.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "SimulatedSide")]
+struct SimulatedSideBody {
+    allowed: bool,
+    rule: Option<String>,
+    refusals: Vec<RefusalBody>,
+}
+
+impl SimulatedSideBody {
+    fn of(rule: Option<String>, refusals: Vec<Refusal>) -> Self {
+        Self { allowed: rule.is_some(), rule, refusals: refusals.into_iter().map(RefusalBody::of).collect() }
+    }
+}
+
+impl SimulatedBody {
+    fn of(simulated: view::Simulated) -> Self {
+        Self {
+            plugin_id: simulated.plugin.to_string(),
+            version: simulated.version.to_string(),
+            tenant_id: simulated.tenant,
+            change: simulated.change.as_str(),
+            now: SimulatedSideBody::of(simulated.rule_now, simulated.refusals_now),
+            then: SimulatedSideBody::of(simulated.rule_then, simulated.refusals_then),
+        }
+    }
 }
 
 /// A reason against a release.
@@ -128,19 +197,23 @@ struct RefusalBody {
     pointer: Option<String>,
 }
 
+impl RefusalBody {
+    fn of(refusal: Refusal) -> Self {
+        Self { code: refusal.code.as_str(), detail: refusal.detail, pointer: refusal.pointer }
+    }
+}
+
 impl ExplanationBody {
     fn of(explanation: view::Explanation) -> Self {
-        let refusal = |refusal: Refusal| RefusalBody {
-            code: refusal.code.as_str(),
-            detail: refusal.detail,
-            pointer: refusal.pointer,
-        };
+        let observation =
+            |one: view::Observation| ObservationBody { by: one.by, refusal: RefusalBody::of(one.refusal) };
         Self {
             allowed: explanation.allowed,
             rule: explanation.rule,
             signers: explanation.signers,
             interfaces: explanation.interfaces.into_iter().map(Interface::qualified).collect(),
-            refusals: explanation.refusals.into_iter().map(refusal).collect(),
+            refusals: explanation.refusals.into_iter().map(RefusalBody::of).collect(),
+            observed: explanation.observed.into_iter().map(observation).collect(),
         }
     }
 }
@@ -155,6 +228,28 @@ async fn install(
     JsonText(envelope): JsonText,
 ) -> Result<Json<PolicyBody>, Problem> {
     Ok(Json(PolicyBody::of(app.host.install_policy(&actor, envelope.as_bytes()).await?)))
+}
+
+/// `?all&limit&cursor`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SimulateQuery {
+    /// Also what would not change.
+    #[serde(default)]
+    all: bool,
+    limit: Option<u32>,
+    cursor: Option<String>,
+}
+
+async fn simulate(
+    State(app): State<App>,
+    Admin(actor): Admin,
+    Query(query): Query<SimulateQuery>,
+    JsonText(policy): JsonText,
+) -> Result<Json<List<SimulatedBody>>, Problem> {
+    let page = PageQuery { limit: query.limit, cursor: query.cursor }.page()?;
+    let simulated = Box::pin(app.host.simulate_policy(&actor, policy.as_bytes(), query.all, &page)).await?;
+    Ok(List::page(simulated, SimulatedBody::of))
 }
 
 async fn signers(State(app): State<App>, Admin(actor): Admin) -> Result<Json<List<SignerBody>>, Problem> {

@@ -289,17 +289,18 @@ mod tests {
     }
 
     /// The statuses of all codes, written down a second time: a code that moves breaks clients.
-    const STATUSES: [(u16, &str); 15] = [
+    const STATUSES: [(u16, &str); 16] = [
         (401, "unauthenticated"),
         (403, "unsigned unknown-signer bad-signature digest-mismatch expired revoked version-out-of-range"),
         (403, "threshold-not-met capability-over-ceiling forbidden-import role-required permission-denied"),
-        (403, "hook-closed plugin-denied plugin-killed"),
+        (403, "hook-closed plugin-denied plugin-killed review-rejected self-review"),
         (404, "not-found route-not-found unknown-hook"),
         (405, "method-not-allowed"),
         (
             409,
             "downgrade conflict refused-transition policy-stale migration-drift migration-failed view-broken dependency-unmet",
         ),
+        (409, "pending-review"),
         (413, "too-large body-too-large"),
         (415, "unsupported-media-type"),
         (422, "manifest-mismatch incompatible-contract malformed compile-failed invalid-input tenant-required"),

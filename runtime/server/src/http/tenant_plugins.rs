@@ -112,12 +112,17 @@ struct TenantPluginBody {
     granted: Vec<String>,
     /// Interfaces that the plugin asks for.
     requested: Vec<String>,
+    /// Those of them that wait for the tenant's consent: a version that asks for more gets no more by itself.
+    pending_consent: Vec<String>,
 }
 
 impl TenantPluginBody {
     fn of(plugin: view::TenantPlugin) -> Self {
         let names = |interfaces: Vec<Interface>| interfaces.into_iter().map(Interface::qualified).collect();
+        let pending =
+            plugin.requested.iter().copied().filter(|interface| !plugin.granted.contains(interface)).collect();
         Self {
+            pending_consent: names(pending),
             tenant_id: plugin.tenant_id,
             plugin_id: plugin.plugin_id,
             enabled: plugin.enabled,

@@ -138,6 +138,7 @@ async fn a_decision_is_explained() {
         "bulkhead:plugin/config",
         "bulkhead:plugin/authz"
       ],
+      "observed": [],
       "refusals": [],
       "rule": "everything-by-alice",
       "signers": [

@@ -6,7 +6,7 @@ use bulkhead_model::{Interface, Issue, capability};
 use serde_json::Value;
 
 use super::fields::{self, Fields};
-use super::plugin;
+use super::{mode, plugin};
 use crate::policy::time::{end, start};
 use crate::policy::{Ceiling, LIST_MAX, Pattern, Rule, Signers};
 use crate::statement::Role;
@@ -30,6 +30,8 @@ pub(super) fn read(mut fields: Fields<'_>, issues: &mut Vec<Issue>) -> Option<Ru
         let message = "a rule names its tenants; `[\"*\"]` means every tenant";
         issues.push(Issue::new(fields.pointer("tenants"), message));
     }
+    let mode = fields.optional("mode", mode, issues).unwrap_or_default();
+    let review_wider = fields.optional("review_wider", fields::boolean, issues).unwrap_or_default();
     let runtime_min = fields.optional("min_runtime", fields::parsed, issues);
     let core = fields.optional("category", category, issues).unwrap_or_default();
     let critical = fields.optional("critical", fields::boolean, issues).unwrap_or_default();
@@ -41,11 +43,13 @@ pub(super) fn read(mut fields: Fields<'_>, issues: &mut Vec<Issue>) -> Option<Ru
     fields.close(issues);
     Some(Rule {
         id: id?,
+        mode,
         plugin: plugin?,
         version,
         prerelease,
         signers,
         tenants,
+        review_wider,
         runtime_min,
         core,
         critical,
