@@ -7,6 +7,7 @@ mod benches;
 mod demo;
 mod error;
 mod guests;
+mod interop;
 mod project;
 mod step;
 mod terminal;
@@ -31,6 +32,7 @@ Commands:
   tidy    Check the rules of the source tree that a compiler does not check
   guests  Build the wasm plugins in plugins/ into target/guests
   bench   Measure, and print each figure beside its bar
+  interop Let other people's clients use the registry of a real host
 
 `cargo xtask <COMMAND> --help` explains a command.
 ";
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         "tidy" => tidy::run(&arguments),
         "guests" => guests::run(arguments),
         "bench" => benches::run(arguments),
+        "interop" => interop::run(arguments),
         "" | "help" | "-h" | "--help" => arguments::show(HELP),
         other => Err(Error::Usage(format!("there is no command `{other}`; `cargo xtask --help` lists them"))),
     };

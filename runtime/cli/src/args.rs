@@ -6,7 +6,7 @@ use reqwest::Url;
 
 use crate::commands::{
     audit, build, check, completions, config, demo, diff, init, inspect, key, migrate, new, pack, plugin, policy,
-    publish, reference, review, revoke, serve, sign, tenant, tenant_plugin, token, verify,
+    publish, reference, registry, review, revoke, serve, sign, tenant, tenant_plugin, token, verify,
 };
 
 const LONG_ABOUT: &str = "\
@@ -87,7 +87,7 @@ pub(crate) enum Command {
     Inspect(inspect::Inspect),
     /// Show what a newer release may do beyond an older one
     Diff(diff::Diff),
-    /// Register an artifact and its signatures with a host
+    /// Register an artifact and its signatures with a host, or offer it in its registry as well
     Publish(publish::Publish),
     /// Signing keys
     #[command(subcommand)]
@@ -121,6 +121,9 @@ pub(crate) enum Command {
     /// The audit chain of a host
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// The plugin registry of a host
+    #[command(subcommand)]
+    Registry(registry::Registry),
     /// Print a completion script for a shell
     Completions(completions::Completions),
     /// Compile one component from standard input; started by the host alone

@@ -87,6 +87,17 @@ impl Client {
         self.send(request.header(CONTENT_TYPE, "application/json").body(body)).await
     }
 
+    /// `PUT` with a body of any media type; the answer has no body.
+    pub(crate) async fn put_as(&self, path: &str, media_type: &str, body: Vec<u8>) -> Result<Answer, Error> {
+        self.send(self.request(Method::PUT, path, &[]).header(CONTENT_TYPE, media_type).body(body)).await
+    }
+
+    /// `POST` with bytes; the answer has no body.
+    pub(crate) async fn upload(&self, path: &str, query: &[(&str, &str)], body: Vec<u8>) -> Result<Answer, Error> {
+        let request = self.request(Method::POST, path, query);
+        self.send(request.header(CONTENT_TYPE, "application/octet-stream").body(body)).await
+    }
+
     /// `DELETE`.
     pub(crate) async fn delete(&self, path: &str, query: &[(&str, &str)]) -> Result<Answer, Error> {
         self.send(self.request(Method::DELETE, path, query)).await

@@ -18,6 +18,7 @@ pub(crate) mod plugin;
 pub(crate) mod policy;
 pub(crate) mod publish;
 pub(crate) mod reference;
+pub(crate) mod registry;
 pub(crate) mod review;
 pub(crate) mod revoke;
 pub(crate) mod serve;
@@ -48,6 +49,11 @@ impl Context {
             self.output.note("warning: the token travels in clear text; use an https:// address beyond this machine");
         }
         Ok(client)
+    }
+
+    /// A client of the same host that acts with another token.
+    pub(crate) fn client_as(&self, token: &str) -> Result<Client, Error> {
+        Client::of(self.global.server.clone(), Some(token.to_owned()))
     }
 }
 
@@ -89,6 +95,7 @@ async fn dispatch(context: &Context, command: &Command) -> Result<(), Error> {
         Command::Review(command) => Box::pin(command.run(context)).await,
         Command::Revoke(command) => Box::pin(command.run(context)).await,
         Command::Audit(command) => Box::pin(command.run(context)).await,
+        Command::Registry(command) => Box::pin(command.run(context)).await,
         Command::Completions(command) => command.run(context),
         Command::Reference(command) => command.run(context),
         Command::CompileWorker { .. } => unreachable!("`main` runs it before a runtime exists"),

@@ -9,6 +9,7 @@ mod file;
 mod output;
 mod problem;
 mod project;
+mod push;
 mod release;
 mod sql;
 mod view;

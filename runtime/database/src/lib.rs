@@ -10,6 +10,7 @@ mod kills;
 mod operations;
 mod plugins;
 mod policies;
+pub mod registry;
 mod releases;
 mod reviews;
 mod revocations;

@@ -61,6 +61,8 @@ pub struct HostConfig {
     pub plugins_disabled: bool,
     /// Plugins that every new tenant gets.
     pub plugins_by_default: Vec<bulkhead_model::PluginId>,
+    /// Largest blob that an open namespace of the registry takes, in bytes.
+    pub registry_open_blob_bytes_max: u64,
     /// Tenants that are named in metrics; all further ones share a label.
     pub tenants_labelled_max: u32,
 }

@@ -110,6 +110,9 @@ pub enum Error {
     /// The engine failed outside a call.
     #[error(transparent)]
     Engine(#[from] engine::Error),
+    /// The registry refused or failed.
+    #[error(transparent)]
+    Registry(#[from] bulkhead_oci::Error),
     /// The database failed.
     #[error(transparent)]
     Database(#[from] database::Error),
@@ -250,6 +253,7 @@ impl Coded for Error {
             Self::ScopeCommit(stopped) => stopped.source.code(),
             Self::Call(error) => error.code(),
             Self::Engine(error) => error.code(),
+            Self::Registry(error) => crate::registry::code(error),
             Self::Database(error) => error.code(),
             Self::Migration(error) => error.code(),
             // A database that does not answer says nothing of the view.

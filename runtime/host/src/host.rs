@@ -12,6 +12,7 @@ use bulkhead_database::Db;
 use bulkhead_database::tenant::{PluginStorage, StorageConfig};
 use bulkhead_engine::{Engine, EngineConfig};
 use bulkhead_model::{Actor, PluginId, Role, TenantId, Version};
+use bulkhead_oci::Registry;
 use bulkhead_trust::VerifyingKey;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -52,6 +53,7 @@ pub(crate) struct Inner {
     pub(crate) storage: PluginStorage,
     pub(crate) engine: Engine,
     pub(crate) verifier: Verifier,
+    pub(crate) registry: Registry,
     pub(crate) policy_roots: Vec<VerifyingKey>,
     pub(crate) policy: InForce,
     pub(crate) observations: Observations,
@@ -129,8 +131,10 @@ impl Host {
             );
         }
         let engine = Engine::new(engine_config(&config))?;
+        let registry = crate::registry::open(&db, config.registry_open_blob_bytes_max);
         let inner = Inner {
             verifier,
+            registry,
             policy_roots,
             policy: InForce::new(),
             observations: Observations::default(),
@@ -165,6 +169,11 @@ impl Host {
     /// Production or dev.
     pub fn mode(&self) -> Mode {
         self.inner.config.mode
+    }
+
+    /// The plugin registry, for what speaks its protocol.
+    pub fn registry(&self) -> &Registry {
+        &self.inner.registry
     }
 
     /// The identity of a bearer token.

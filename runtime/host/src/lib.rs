@@ -16,6 +16,7 @@ mod in_force;
 mod ledgers;
 mod month;
 mod observations;
+pub mod registry;
 mod release;
 mod routes;
 mod scope;
@@ -40,4 +41,6 @@ pub use host::{Host, Readiness};
 pub use month::{InvalidMonth, Month};
 pub use routes::{AdmittedRoute, RouteHead};
 pub use scope::{CommitStopped, Committed, HookScope};
-pub use usecase::{BATCH_SIZE_DEFAULT, BATCH_SIZE_MAX, DataChoice, Export, MigrationRequest, NewRevocation};
+pub use usecase::{
+    BATCH_SIZE_DEFAULT, BATCH_SIZE_MAX, DataChoice, Export, MigrationRequest, NewRevocation, RegistryActor,
+};

@@ -413,3 +413,48 @@ pub struct ErrorSnapshot {
     /// Trace id, 32 hex digits.
     pub trace_id: String,
 }
+
+/// A plugin that the registry offers.
+#[derive(Clone, Debug)]
+pub struct OfferedPlugin {
+    /// Its id.
+    pub id: PluginId,
+    /// What its newest version says of itself.
+    pub facts: crate::registry::CatalogueFacts,
+    /// Its versions, the newest first.
+    pub versions: Vec<OfferedVersion>,
+}
+
+/// A version that the registry offers, or offered.
+#[derive(Clone, Debug)]
+pub struct OfferedVersion {
+    /// The version.
+    pub version: String,
+    /// Digest of the artifact.
+    pub digest: String,
+    /// Bytes of the artifact.
+    pub size_bytes: u64,
+    /// Times that it was fetched.
+    pub downloads: u64,
+    /// Who pushed it.
+    pub pushed_by: String,
+    /// When.
+    pub created_at: i64,
+    /// When it was withdrawn.
+    pub yanked_at: Option<i64>,
+    /// Why.
+    pub yank_reason: Option<String>,
+    /// Who signed it.
+    pub signers: Vec<RegistrySigner>,
+}
+
+/// Who signed a version in the registry.
+#[derive(Clone, Debug)]
+pub struct RegistrySigner {
+    /// The principal of the policy in force whose key verified it; `None` where no known key did.
+    pub principal: Option<String>,
+    /// `sha256:<hex>` of the key; without a principal it is the bundle's own word.
+    pub key_id: String,
+    /// `author` or `reviewer`.
+    pub role: &'static str,
+}

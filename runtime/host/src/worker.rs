@@ -6,5 +6,6 @@ mod follow;
 pub(crate) mod ledger;
 pub(crate) mod observe;
 mod reconcile;
+mod registry;
 mod sweep;
 mod upkeep;

@@ -11,6 +11,8 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::rate::Rates;
 
+/// Uploads to the registry that are received at once; each holds a piece of its blob in memory.
+const REGISTRY_UPLOADS_MAX: usize = 64;
 /// Operations that are followed at once; each holds a connection.
 const STREAMS_MAX: usize = 64;
 
@@ -27,6 +29,12 @@ pub(crate) struct Shared {
     pub(crate) streams: Arc<Semaphore>,
     /// Requests of each administrator.
     pub(crate) rates: Rates,
+    /// Uploads to the registry that are received at once.
+    pub(crate) registry_uploads: Semaphore,
+    /// Requests with each token of the registry.
+    pub(crate) registry_rates: Rates,
+    /// Where clients reach the API, as configured.
+    pub(crate) public_url: Option<String>,
     /// Requests that go on when their connection ends.
     pub(crate) tasks: TaskTracker,
     /// Cancelled when the server stops: streams end.
@@ -44,6 +52,9 @@ impl Shared {
             uploads: permits(config.limits.uploads_max),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             rates: Rates::new(config.limits.admin_requests_per_minute),
+            registry_uploads: Semaphore::new(REGISTRY_UPLOADS_MAX),
+            registry_rates: Rates::new(config.registry.requests_per_minute),
+            public_url: config.server.public_url.clone(),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             openapi: crate::http::openapi::document(config.server.public_url.as_deref()).to_string().into(),

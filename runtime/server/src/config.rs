@@ -39,6 +39,8 @@ pub struct Config {
     pub telemetry: Telemetry,
     /// Plugins and tenants.
     pub plugins: Plugins,
+    /// The plugin registry.
+    pub registry: Registry,
     /// Every plugin but core ones starts stopped: `PLUGINS_DISABLED=1` in the environment, in no file.
     #[serde(skip)]
     pub plugins_disabled: bool,
@@ -206,6 +208,18 @@ pub struct Plugins {
     pub by_default: Vec<bulkhead_model::PluginId>,
 }
 
+/// `[registry]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Registry {
+    /// Largest blob that an open namespace takes, in bytes; one of plugins takes 33,554,432.
+    #[schemars(range(min = 1_048_576, max = 4_294_967_296_u64))]
+    pub open_blob_bytes_max: u64,
+    /// Requests per minute with one token of the registry, and of all without one together; further ones get 429.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub requests_per_minute: u32,
+}
+
 /// What the command line says over file and environment.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
@@ -320,6 +334,12 @@ impl Default for Limits {
             admin_requests_per_minute: 6_000,
             drain_ms: 10_000,
         }
+    }
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self { open_blob_bytes_max: 256 << 20, requests_per_minute: 6_000 }
     }
 }
 

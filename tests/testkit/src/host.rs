@@ -296,6 +296,7 @@ pub fn config(folder: &Path, has_own_cache: bool) -> Config {
         config.engine.cache_dir = shared_cache();
     }
     config.limits.admin_requests_per_minute = 1_000_000;
+    config.registry.requests_per_minute = 1_000_000;
     config.limits.drain_ms = 2_000;
     config
 }

@@ -1,16 +1,17 @@
-//! `bulkhead publish FILE`: sends an artifact and the bundles beside it to a host, which registers it.
-//! It installs nothing; the host admits or refuses.
+//! `bulkhead publish FILE`: sends an artifact and the bundles beside it to a host, which registers it, and with a token of
+//! the registry pushes it there. It installs nothing; the host admits or refuses.
 
 use std::path::{Path, PathBuf};
 
-use bulkhead_model::{PluginId, Version};
+use bulkhead_model::{Digest, PluginId, Version};
 use bulkhead_trust::{StructuralLimits, artifact};
 use clap::Args;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Context;
 use crate::client::{Answer, Client};
 use crate::error::{Error, count};
+use crate::push;
 use crate::release::Release;
 use crate::view;
 
@@ -20,6 +21,12 @@ pub(crate) struct Publish {
     /// Signed artifact; its bundles are found beside it
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    /// Offer it in the host's registry as well, with this token of the registry
+    #[arg(long, value_name = "TOKEN", env = "BULKHEAD_REGISTRY_TOKEN", hide_env_values = true)]
+    registry_token: Option<String>,
+    /// Do not register it with the host: offer it alone
+    #[arg(long, requires = "registry_token")]
+    registry_only: bool,
 }
 
 impl Publish {
@@ -31,6 +38,15 @@ impl Publish {
             self.file.display(),
             count(release.bundles.len(), "signature")
         ));
+        let offered = match &self.registry_token {
+            Some(token) => Some(self.offer(&context.client_as(token)?, &release).await?),
+            None => None,
+        };
+        if let (Some(offered), true) = (&offered, self.registry_only) {
+            drop(progress);
+            context.output.result(offered, &format!("{} is offered", view::field(offered, "/id")));
+            return Ok(());
+        }
         let answer = send(&client, release).await?;
         drop(progress);
         let is_new = answer.status == 201;
@@ -40,19 +56,37 @@ impl Publish {
         } else {
             format!("{id} was registered already with these bytes")
         };
+        let text = if offered.is_some() { format!("{text}, and offered in the registry") } else { text };
         context.output.result(&answer.body, &text);
         context.output.note(&format!("next: bulkhead plugin install {}", self.file.display()));
         Ok(())
     }
+
+    /// Pushes to the registry; answers what is offered there.
+    async fn offer(&self, client: &Client, release: &Release) -> Result<Value, Error> {
+        let (plugin, version) = identity(&self.file, release)?;
+        let bundles: Vec<Vec<u8>> = release.bundles.iter().map(|bundle| bundle.bytes.clone()).collect();
+        let manifest = push::push(client, &plugin, &version, &release.bytes, &bundles).await?;
+        let digest = Digest::of(&release.bytes);
+        Ok(json!({
+            "id": plugin.as_str(), "version": version.to_string(), "digest": digest.to_string(), "manifest": manifest
+        }))
+    }
+}
+
+/// What an artifact says that it is.
+fn identity(path: &Path, release: &Release) -> Result<(PluginId, Version), Error> {
+    let artifact = artifact::read(&release.bytes, &StructuralLimits::MAX)
+        .map_err(|refusals| Error::Refused { subject: path.display().to_string(), refusals })?;
+    Ok((artifact.manifest.plugin.id, artifact.manifest.plugin.version))
 }
 
 /// Registers the artifact at `path`; the same bytes once more are no error. Answers what it is.
 pub(crate) async fn register(client: &Client, path: &Path) -> Result<(PluginId, Version), Error> {
     let release = Release::read(path)?;
-    let artifact = artifact::read(&release.bytes, &StructuralLimits::MAX)
-        .map_err(|refusals| Error::Refused { subject: path.display().to_string(), refusals })?;
+    let identity = identity(path, &release)?;
     send(client, release).await?;
-    Ok((artifact.manifest.plugin.id, artifact.manifest.plugin.version))
+    Ok(identity)
 }
 
 async fn send(client: &Client, release: Release) -> Result<Answer, Error> {

@@ -122,7 +122,7 @@ fn permission(text: &str) -> Result<String, String> {
 }
 
 /// A lifetime in seconds.
-fn seconds(text: &str) -> Result<u64, String> {
+pub(crate) fn seconds(text: &str) -> Result<u64, String> {
     let wanted = || "wanted a number and `s`, `m`, `h` or `d`, from 1s to 90d".to_owned();
     let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wanted)?;
     let number: u64 = number.parse().map_err(|_| wanted())?;

@@ -28,6 +28,7 @@ mod many_tenants;
 mod migrations;
 mod operations;
 mod postgres;
+mod registry;
 mod scope_ends;
 mod scopes;
 mod server;

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::host::Host;
 use crate::release::{self, Release};
 use crate::snapshot::{Enabled, TenantView};
-use crate::worker::{follow, ledger, observe, reconcile, sweep, upkeep};
+use crate::worker::{follow, ledger, observe, reconcile, registry, sweep, upkeep};
 
 /// Rows of one read.
 const PAGE: u32 = 1_000;
@@ -32,6 +32,7 @@ pub(crate) async fn run(host: &Host) -> Result<(), Error> {
     start_later(host, later);
     host.inner.booted.store(true, Ordering::Release);
     upkeep::start(host);
+    registry::start(host);
     ledger::start(host);
     observe::start(host);
     reconcile::start(host);

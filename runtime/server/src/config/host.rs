@@ -39,6 +39,7 @@ impl Config {
             policy_threshold: self.policy.threshold,
             plugins_disabled: self.plugins_disabled,
             plugins_by_default: self.plugins.by_default.clone(),
+            registry_open_blob_bytes_max: self.registry.open_blob_bytes_max,
             tenants_labelled_max: self.telemetry.tenants_labelled_max,
         })
     }

@@ -8,8 +8,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::problem::Problem;
 use super::{
-    audit, capabilities, health, hooks, kill, migrations, operations, plugins, policy, problems, reviews, revocations,
-    schemas, tenant_plugins, tenants, usage,
+    audit, capabilities, health, hooks, kill, migrations, oci, operations, plugins, policy, problems, registry,
+    reviews, revocations, schemas, tenant_plugins, tenants, usage,
 };
 use crate::app::App;
 
@@ -21,6 +21,8 @@ pub(super) enum Who {
     Security,
     TenantAdmin,
     Host,
+    /// With a token of the registry, or whoever runs plugins.
+    Registry,
 }
 
 /// Writes the schema of a type into a document.
@@ -102,6 +104,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Endpoint> {
         audit::ENDPOINTS,
         tenant_plugins::ENDPOINTS,
         hooks::ENDPOINTS,
+        registry::ENDPOINTS,
     ]
     .into_iter()
     .flatten()
@@ -111,6 +114,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Endpoint> {
 pub(super) fn router(app: App) -> Router {
     all()
         .fold(Router::new(), |router, endpoint| router.route(endpoint.path, (endpoint.handler)()))
+        .merge(oci::router())
         .fallback(async || Problem::new(Code::NotFound, "there is nothing at this path"))
         .method_not_allowed_fallback(async || {
             Problem::new(Code::MethodNotAllowed, "this path does not take this method")

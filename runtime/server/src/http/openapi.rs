@@ -23,6 +23,7 @@ pub fn document(public_url: Option<&str>) -> Value {
         }
     }
     paths.extend(gateway());
+    paths.extend(distribution());
     let definitions = Value::Object(schemas.take_definitions(true));
     let mut document = json!({
         "openapi": "3.1.0",
@@ -34,7 +35,10 @@ pub fn document(public_url: Option<&str>) -> Value {
         "security": [{ "bearer": [] }],
         "paths": paths,
         "components": {
-            "securitySchemes": { "bearer": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT" } },
+            "securitySchemes": {
+                "bearer": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT" },
+                "registry": { "type": "http", "scheme": "basic" }
+            },
             "responses": {
                 "Problem": { "description": "A problem; `code` says which.", "content": { "application/problem+json": { "schema": problem } } }
             },
@@ -94,6 +98,7 @@ const fn role(who: Who) -> Option<&'static str> {
         Who::Security => Some("security"),
         Who::TenantAdmin => Some("tenant_admin"),
         Who::Host => Some("host"),
+        Who::Registry => Some("registry"),
     }
 }
 
@@ -162,6 +167,62 @@ fn gateway() -> Map<String, Value> {
         ("/api/plugins/{id}/openapi.json".to_owned(), page("The plugin's OpenAPI document", "application/json")),
         ("/api/plugins/{id}/metrics".to_owned(), page("The plugin's series in the caller's tenant", "text/plain")),
         ("/api/plugins/{id}/{path}".to_owned(), Value::Object(Map::from_iter(methods))),
+    ])
+}
+
+/// The OCI distribution protocol, whose own specification says the rest.
+fn distribution() -> Map<String, Value> {
+    let name = |name: &str| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } });
+    let path = |path: &str, methods: &[(&str, u16, &str)]| {
+        let names: Vec<Value> = names(path).map(name).collect();
+        let operations = methods.iter().map(|(method, status, summary)| {
+            let done = json!({ "description": "Done." });
+            let refused = json!({ "description": "`{errors: [{code, message, detail}]}` of the protocol." });
+            let security =
+                if path.starts_with("/v2/") { json!([{ "bearer": [] }, { "registry": [] }]) } else { json!([]) };
+            let operation = json!({
+                "summary": summary,
+                "tags": ["distribution"],
+                "security": security,
+                "parameters": names,
+                "responses": { status.to_string(): done, "4XX": refused }
+            });
+            ((*method).to_owned(), operation)
+        });
+        (path.to_owned(), Value::Object(operations.collect()))
+    };
+    Map::from_iter([
+        path("/v2/", &[("get", 200, "Whether the protocol is spoken and the token is good")]),
+        path(
+            "/v2/{name}/blobs/{digest}",
+            &[
+                ("get", 200, "Fetch a blob, or a range of it"),
+                ("head", 200, "Look at a blob"),
+                ("delete", 202, "Give up a blob; in a namespace of plugins 405"),
+            ],
+        ),
+        path("/v2/{name}/blobs/uploads/", &[("post", 202, "Begin an upload, mount a blob, or push one at once")]),
+        path(
+            "/v2/{name}/blobs/uploads/{id}",
+            &[
+                ("get", 204, "How far an upload is"),
+                ("patch", 202, "Continue an upload"),
+                ("put", 201, "Finish an upload under its digest"),
+                ("delete", 204, "Cancel an upload"),
+            ],
+        ),
+        path(
+            "/v2/{name}/manifests/{reference}",
+            &[
+                ("get", 200, "Fetch a manifest by tag or digest"),
+                ("head", 200, "Look at a manifest"),
+                ("put", 201, "Push a manifest; in a namespace of plugins a release or a signature"),
+                ("delete", 202, "Delete a tag or a manifest; in a namespace of plugins 405"),
+            ],
+        ),
+        path("/v2/{name}/tags/list", &[("get", 200, "List tags, in pages of `n` behind `last`")]),
+        path("/v2/{name}/referrers/{digest}", &[("get", 200, "List what refers to a manifest, by `artifactType`")]),
+        path("/.well-known/wasm-pkg/registry.json", &[("get", 200, "Where wasm's own clients find the registry")]),
     ])
 }
 

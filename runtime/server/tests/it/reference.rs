@@ -46,7 +46,12 @@ async fn every_operation_of_the_document_exists() {
                 .ask(&method.to_uppercase(), &path, &member, "Content-Type: application/json\r\n", "")
                 .await
                 .status;
-            let is_open = operation["security"].is_array();
+            if path.starts_with("/v2/") {
+                // The registry has tokens of its own; `HEAD` has no body to look at.
+                assert_eq!(status, 401, "{method} {path}");
+                continue;
+            }
+            let is_open = operation["security"].as_array().is_some_and(Vec::is_empty);
             assert!(
                 if is_open { status == 200 } else { ![200, 201, 202, 204, 401, 405].contains(&status) },
                 "{method} {path}: {status}"

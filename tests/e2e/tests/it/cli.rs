@@ -223,3 +223,36 @@ fn a_half_written_database_is_told_apart_from_an_empty_one() {
         "the broken file is kept for whoever mends it"
     );
 }
+
+#[tokio::test]
+async fn the_registry_is_kept_and_used_from_the_command_line() {
+    let stage = Stage::new();
+    let admin = stage.admin();
+    stage.place("hello-0.1.0", &HELLO.signed_by(ALICE));
+    admin.run(["registry", "namespace", "grant", "acme", "--owner", "Acme Ltd"]).expect(0);
+    admin.run(["registry", "namespace", "grant", "acrne"]).expect(1);
+    let create =
+        ["registry", "token", "create", "--name", "ci", "--repository", "acme", "--scope", "push", "sign", "pull"];
+    let token = admin.run(create).expect(0).stdout.trim().to_owned();
+    assert!(token.starts_with("bkr_"), "{token}");
+    let offering = stage.bulkhead.clone().env("BULKHEAD_REGISTRY_TOKEN", &token);
+
+    let offered = offering.run(["publish", "hello-0.1.0.wasm", "--registry-only", "--json"]).expect(0).json();
+
+    assert_eq!((&offered["id"], &offered["version"]), (&json!("acme.hello"), &json!("0.1.0")));
+    let again = offering.run(["publish", "hello-0.1.0.wasm", "--registry-only", "--json"]).expect(0).json();
+    assert_eq!(again, offered);
+    let listed = admin.run(["registry", "list", "hello", "--json"]).expect(0).json();
+    let version = &listed["items"][0]["versions"][0];
+    assert_eq!((&version["digest"], version["signers"].as_array().unwrap().len()), (&offered["digest"], 1));
+    stage.allow(ALICE);
+    admin.clone().env("BULKHEAD_REGISTRY_TOKEN", &token).run(["publish", "hello-0.1.0.wasm"]).expect(0);
+    admin.run(["registry", "yank", "acme.hello@0.1.0", "--reason", "too early"]).expect(0);
+    assert_eq!(admin.run(["registry", "list", "--json"]).expect(0).json()["items"], json!([]));
+    admin.run(["registry", "unyank", "acme.hello@0.1.0"]).expect(0);
+    admin.run(["registry", "yank", "acme.hello@9.9.9"]).expect(4);
+    assert_eq!(admin.run(["registry", "gc", "--json"]).expect(0).json()["blobs"], 0);
+    let tokens = admin.run(["registry", "token", "list", "--json"]).expect(0).json();
+    admin.run(["registry", "token", "revoke", tokens["items"][0]["id"].as_str().unwrap()]).expect(0);
+    offering.run(["publish", "hello-0.1.0.wasm", "--registry-only"]).expect(1);
+}

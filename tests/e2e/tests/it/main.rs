@@ -23,6 +23,7 @@ mod operations;
 mod plugin_pages;
 mod plugins;
 mod policy;
+mod registry;
 mod replicas;
 mod reviews;
 mod revocations;

@@ -1,0 +1,130 @@
+-- The plugin registry: who may push where, what was pushed, and the bytes of it.
+
+CREATE TABLE registry_namespaces (
+    namespace TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    -- What the name looks like: no two namespaces look alike.
+    normal_form TEXT COLLATE "C" NOT NULL UNIQUE,
+    kind TEXT NOT NULL,
+    is_public BIGINT NOT NULL,
+    owner TEXT NOT NULL,
+    granted_by TEXT NOT NULL,
+    created_at BIGINT NOT NULL
+);
+
+CREATE TABLE registry_repositories (
+    repository TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    namespace TEXT COLLATE "C" NOT NULL REFERENCES registry_namespaces (namespace),
+    normal_form TEXT COLLATE "C" NOT NULL UNIQUE,
+    created_at BIGINT NOT NULL
+);
+CREATE INDEX registry_repositories_of_namespace ON registry_repositories (namespace);
+
+-- A secret is kept as its SHA-256.
+CREATE TABLE registry_tokens (
+    token_id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    secret_hash TEXT COLLATE "C" NOT NULL UNIQUE,
+    name TEXT NOT NULL,
+    repositories TEXT NOT NULL,
+    scopes TEXT NOT NULL,
+    created_by TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL
+);
+
+-- Bytes under the digest that names them: stored once, never changed.
+CREATE TABLE registry_blobs (
+    digest TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    -- Whose chunks are its bytes.
+    content_id TEXT COLLATE "C" NOT NULL UNIQUE,
+    size_bytes BIGINT NOT NULL,
+    -- When somebody last pushed or mounted it: collecting spares what is young.
+    touched_at BIGINT NOT NULL
+);
+
+CREATE TABLE registry_chunks (
+    content_id TEXT COLLATE "C" NOT NULL,
+    start_bytes BIGINT NOT NULL,
+    bytes BYTEA NOT NULL,
+    PRIMARY KEY (content_id, start_bytes)
+);
+-- What is pushed is mostly compressed already, or is to be read in pieces.
+ALTER TABLE registry_chunks ALTER COLUMN bytes SET STORAGE EXTERNAL;
+
+-- Which repository holds which blob. The reference keeps a held blob from being removed, whoever tries.
+CREATE TABLE registry_links (
+    repository TEXT COLLATE "C" NOT NULL REFERENCES registry_repositories (repository),
+    digest TEXT COLLATE "C" NOT NULL REFERENCES registry_blobs (digest),
+    touched_at BIGINT NOT NULL,
+    PRIMARY KEY (repository, digest)
+);
+CREATE INDEX registry_links_of_blob ON registry_links (digest);
+
+CREATE TABLE registry_uploads (
+    upload_id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    repository TEXT COLLATE "C" NOT NULL,
+    token_id TEXT COLLATE "C" NOT NULL,
+    size_bytes BIGINT NOT NULL,
+    chunks BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL
+);
+CREATE INDEX registry_uploads_of_token ON registry_uploads (token_id);
+
+CREATE TABLE registry_manifests (
+    repository TEXT COLLATE "C" NOT NULL REFERENCES registry_repositories (repository),
+    digest TEXT COLLATE "C" NOT NULL,
+    media_type TEXT NOT NULL,
+    bytes BYTEA NOT NULL,
+    size_bytes BIGINT NOT NULL,
+    subject TEXT COLLATE "C",
+    artifact_type TEXT,
+    -- JSON text of its descriptor, as a list of referrers shows it.
+    descriptor TEXT NOT NULL,
+    pushed_by TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (repository, digest)
+);
+CREATE INDEX registry_manifests_of_subject ON registry_manifests (repository, subject, digest) WHERE subject IS NOT NULL;
+
+CREATE TABLE registry_manifest_blobs (
+    repository TEXT COLLATE "C" NOT NULL,
+    manifest_digest TEXT COLLATE "C" NOT NULL,
+    blob_digest TEXT COLLATE "C" NOT NULL,
+    PRIMARY KEY (repository, manifest_digest, blob_digest)
+);
+CREATE INDEX registry_manifest_blobs_of_blob ON registry_manifest_blobs (repository, blob_digest);
+
+CREATE TABLE registry_tags (
+    repository TEXT COLLATE "C" NOT NULL REFERENCES registry_repositories (repository),
+    tag TEXT COLLATE "C" NOT NULL,
+    digest TEXT COLLATE "C" NOT NULL,
+    updated_at BIGINT NOT NULL,
+    PRIMARY KEY (repository, tag)
+);
+
+-- Versions of plugins. A row is never removed and its artifact never replaced.
+CREATE TABLE registry_releases (
+    repository TEXT COLLATE "C" NOT NULL REFERENCES registry_repositories (repository),
+    version TEXT COLLATE "C" NOT NULL,
+    manifest_digest TEXT COLLATE "C" NOT NULL,
+    artifact_digest TEXT COLLATE "C" NOT NULL,
+    size_bytes BIGINT NOT NULL,
+    -- What the artifact says of itself, JSON text.
+    facts TEXT NOT NULL,
+    downloads BIGINT NOT NULL,
+    pushed_by TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    yanked_at BIGINT,
+    yanked_by TEXT,
+    yank_reason TEXT,
+    PRIMARY KEY (repository, version)
+);
+CREATE INDEX registry_releases_of_artifact ON registry_releases (repository, artifact_digest);
+
+-- Signature bundles, by what they speak for.
+CREATE TABLE registry_bundles (
+    repository TEXT COLLATE "C" NOT NULL REFERENCES registry_repositories (repository),
+    artifact_digest TEXT COLLATE "C" NOT NULL,
+    blob_digest TEXT COLLATE "C" NOT NULL,
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (repository, artifact_digest, blob_digest)
+);
