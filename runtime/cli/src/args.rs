@@ -87,7 +87,7 @@ pub(crate) enum Command {
     Inspect(inspect::Inspect),
     /// Show what a newer release may do beyond an older one
     Diff(diff::Diff),
-    /// Register an artifact and its signatures with a host, or offer it in its registry as well
+    /// Register an artifact and its signatures with a host, or in its registry too
     Publish(publish::Publish),
     /// Signing keys
     #[command(subcommand)]

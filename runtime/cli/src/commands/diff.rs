@@ -32,10 +32,7 @@ pub(crate) struct Diff {
 impl Diff {
     pub(crate) async fn run(&self, context: &Context) -> Result<(), Error> {
         let body = match (release_named(&self.older)?, release_named(&self.newer)?) {
-            (None, None) => {
-                let (older, newer) = (capabilities(&self.older)?, capabilities(&self.newer)?);
-                body_of(&newer, &older.diff(&newer))
-            }
+            (None, None) => body_of(&of_files(Path::new(&self.older), Path::new(&self.newer))?),
             (Some((id, older)), Some((same, newer))) if id == same => {
                 let path = format!("/api/v1/plugins/{id}/versions/{newer}/capabilities");
                 context.client()?.get(&path, &[("against", &older.to_string())]).await?.body
@@ -52,19 +49,24 @@ impl Diff {
     }
 }
 
-fn capabilities(path: &str) -> Result<Capabilities, Error> {
-    let bytes = file::read(Path::new(path), ARTIFACT_BYTES_MAX)?;
+/// The difference between two artifacts on disk.
+pub(crate) fn of_files(older: &Path, newer: &Path) -> Result<CapabilityDiff, Error> {
+    Ok(capabilities(older)?.diff(&capabilities(newer)?))
+}
+
+fn capabilities(path: &Path) -> Result<Capabilities, Error> {
+    let bytes = file::read(path, ARTIFACT_BYTES_MAX)?;
     Capabilities::of(&bytes, &StructuralLimits::MAX)
-        .map_err(|refusals| Error::Refused { subject: path.to_owned(), refusals })
+        .map_err(|refusals| Error::Refused { subject: path.display().to_string(), refusals })
 }
 
 /// The shape that a host answers with, without the capabilities themselves.
-fn body_of(newer: &Capabilities, diff: &CapabilityDiff) -> Value {
+fn body_of(diff: &CapabilityDiff) -> Value {
     let wire: Value = serde_json::from_slice(&diff.to_json()).unwrap_or_default();
     json!({
-        "plugin_id": newer.plugin.as_str(),
-        "version": newer.version.to_string(),
-        "digest": newer.digest.to_string(),
+        "plugin_id": diff.to.plugin.as_str(),
+        "version": diff.to.version.to_string(),
+        "digest": diff.to.digest.to_string(),
         "against": { "version": diff.from.version.to_string(), "digest": diff.from.digest.to_string() },
         "widens": diff.widens(),
         "diff_digest": diff.digest().to_string(),

@@ -4,12 +4,12 @@
 use std::path::PathBuf;
 
 use bulkhead_trust::statement::Decision;
-use bulkhead_trust::{Artifact, Bundle, ReleaseStatement, Review, StructuralLimits, artifact, bundle};
+use bulkhead_trust::{Artifact, Bundle, CapabilityDiff, ReleaseStatement, Review, StructuralLimits, artifact, bundle};
 use clap::{Args, ValueEnum};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-use super::{Context, key};
+use super::{Context, diff, key};
 use crate::error::Error;
 use crate::release::{self, Release};
 use crate::view;
@@ -23,7 +23,8 @@ crm-1.2.0.2.sigstore.json and so on. The host looks for them when the file is pu
 
 Examples:
   bulkhead sign crm-1.2.0.wasm --key acme.key.pem
-  bulkhead sign crm-1.2.0.wasm --key anna.key.pem --role reviewer --reason 'read the diff' --policy-version 14";
+  bulkhead sign crm-1.2.0.wasm --key anna.key.pem --role reviewer --reason 'read the diff' --policy-version 14
+  bulkhead sign crm-1.3.0.wasm --key anna.key.pem --role reviewer --reason 'read the diff' --against crm-1.2.0.wasm";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -49,6 +50,9 @@ pub(crate) struct Sign {
     /// Review: why it is approved
     #[arg(long, value_name = "TEXT", default_value = "")]
     reason: String,
+    /// Review: the older artifact that it was compared with; the statement names it and the digest of the difference
+    #[arg(long, value_name = "FILE", requires = "reason")]
+    against: Option<PathBuf>,
     /// Review: say no instead of yes
     #[arg(long)]
     reject: bool,
@@ -69,7 +73,12 @@ impl Sign {
         let release = Release::read(&self.file)?;
         let artifact = artifact::read(&release.bytes, &StructuralLimits::MAX)
             .map_err(|refusals| Error::Refused { subject: self.file.display().to_string(), refusals })?;
-        let statement = self.statement(&artifact, sequence_of(&release, &artifact), Timestamp::now())?;
+        let compared = match self.against.as_deref().filter(|_| self.role == RoleName::Reviewer) {
+            Some(older) => Some(diff::of_files(older, &self.file)?),
+            None => None,
+        };
+        let sequence = sequence_of(&release, &artifact);
+        let statement = self.statement(&artifact, compared.as_ref(), sequence, Timestamp::now())?;
         let path = release::write_bundle(&self.file, &bundle::sign(&key, &statement))?;
         let body = json!({
             "bundle": path.display().to_string(),
@@ -100,6 +109,7 @@ impl Sign {
     fn statement(
         &self,
         artifact: &Artifact,
+        compared: Option<&CapabilityDiff>,
         known_sequence: Option<u64>,
         now: Timestamp,
     ) -> Result<ReleaseStatement, Error> {
@@ -114,8 +124,8 @@ impl Sign {
         let decision = if self.reject { Decision::Reject } else { Decision::Approve };
         let review = (self.role == RoleName::Reviewer).then(|| Review {
             policy_version: self.policy_version,
-            base_digest: None,
-            capability_diff_digest: None,
+            base_digest: compared.map(|diff| diff.from.digest),
+            capability_diff_digest: compared.map(CapabilityDiff::digest),
             decision,
             reason: self.reason.clone(),
         });

@@ -84,6 +84,22 @@ fn an_author_and_a_reviewer_sign_the_same_release() {
 }
 
 #[test]
+fn a_reviewer_signs_for_the_difference_that_was_looked_at() {
+    let bench = Bench::signed();
+    bench.ok("key generate --out anna");
+
+    bench.ok("sign echo-1.2.0.wasm --key anna.key.pem --role reviewer --reason fine --against echo-1.2.0.wasm");
+
+    let diff = bench.json("diff echo-1.2.0.wasm echo-1.2.0.wasm");
+    let bundle: serde_json::Value = serde_json::from_slice(&bench.read("echo-1.2.0.2.sigstore.json")).unwrap();
+    let payload = bundle["dsseEnvelope"]["payload"].as_str().unwrap();
+    let payload = data_encoding::BASE64.decode(payload.as_bytes()).unwrap();
+    let statement: serde_json::Value = serde_json::from_slice(&payload).unwrap();
+    assert_eq!(statement["predicate"]["capability_diff_digest"], diff["diff_digest"]);
+    assert_eq!(statement["predicate"]["base_digest"], diff["digest"]);
+}
+
+#[test]
 fn without_a_policy_nothing_is_allowed() {
     let bench = Bench::signed();
 
