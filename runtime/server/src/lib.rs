@@ -1,6 +1,10 @@
 //! Speaks HTTP for the host: configuration, listener, router, problems, OpenAPI. It decides nothing about plugins and
 //! tenants; `bulkhead_host` does.
 
+// A request is one future down to the guest's last host call, without a box on the way: its type is nested deeper than the
+// compiler looks by default when it optimises.
+#![recursion_limit = "256"]
+
 mod app;
 mod bootstrap;
 pub mod config;
