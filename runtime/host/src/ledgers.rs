@@ -27,12 +27,26 @@ struct Current {
     of: HashMap<Pair, Arc<Ledger>>,
 }
 
-/// Counts that were taken out of an account and are to be written down.
+/// Counts that were taken out of an account and are to be written down. However the writing ends, also when whoever waits for
+/// it gives up, counts that were not written go back.
 pub(crate) struct Taken {
     pub(crate) plugin: PluginId,
     pub(crate) tenant: TenantId,
-    pub(crate) ledger: Arc<Ledger>,
     pub(crate) spent: Vec<Spent>,
+    ledger: Arc<Ledger>,
+}
+
+impl Taken {
+    /// The counts are written down, and the month's sum is `month_units` with them.
+    pub(crate) fn written(mut self, month_units: u64) {
+        self.ledger.written(&std::mem::take(&mut self.spent), month_units);
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.ledger.give_back(&self.spent);
+    }
 }
 
 impl Ledgers {
@@ -61,8 +75,8 @@ impl Ledgers {
         let taken = current.of.iter().map(|((plugin, tenant), ledger)| Taken {
             plugin: plugin.clone(),
             tenant: tenant.clone(),
-            ledger: Arc::clone(ledger),
             spent: ledger.take(),
+            ledger: Arc::clone(ledger),
         });
         let mut taken: Vec<_> = taken.filter(|taken| !taken.spent.is_empty()).collect();
         taken.sort_by(|left, right| (&left.plugin, &left.tenant).cmp(&(&right.plugin, &right.tenant)));
@@ -91,4 +105,24 @@ impl Ledgers {
 fn instant_of(moment: Timestamp, now: Timestamp) -> Instant {
     let left = moment.as_millisecond().saturating_sub(now.as_millisecond());
     Instant::now() + Duration::from_millis(u64::try_from(left).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_go_back_unless_they_were_written() {
+        let ledgers = Ledgers::new("2026-11-21T12:00:00Z".parse().unwrap());
+        let ledger = ledgers.of(&"acme.crm".parse().unwrap(), &"bank".parse().unwrap());
+        let spent = Spent { entry: bulkhead_model::Entry::Route, calls: 2, fuel_units: 70 };
+        ledger.give_back(&[spent]);
+
+        drop(ledgers.take());
+        let again = ledgers.take();
+        assert_eq!(again.iter().map(|taken| taken.spent.clone()).collect::<Vec<_>>(), [vec![spent]]);
+
+        again.into_iter().for_each(|taken| taken.written(70));
+        assert_eq!(ledgers.take().len(), 0);
+    }
 }

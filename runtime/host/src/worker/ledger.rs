@@ -65,13 +65,11 @@ impl Host {
         let ledgers = &self.inner.ledgers;
         let _alone = ledgers.writing.lock().await;
         let month = ledgers.month();
-        let taken = ledgers.take();
-        for (number, chunk) in taken.chunks(ACCOUNTS_PER_WRITE).enumerate() {
-            if let Err(error) = self.write(month, chunk).await {
-                let rest = taken.iter().skip(number.saturating_mul(ACCOUNTS_PER_WRITE));
-                rest.for_each(|taken| taken.ledger.give_back(&taken.spent));
-                return Err(error);
-            }
+        let mut taken = ledgers.take();
+        while !taken.is_empty() {
+            let rest = taken.split_off(taken.len().min(ACCOUNTS_PER_WRITE));
+            self.write(month, taken).await?;
+            taken = rest;
         }
         let now = clock::now();
         if Month::of(now) > month {
@@ -83,11 +81,11 @@ impl Host {
         Ok(())
     }
 
-    async fn write(&self, month: Month, chunk: &[Taken]) -> Result<(), Error> {
+    async fn write(&self, month: Month, chunk: Vec<Taken>) -> Result<(), Error> {
         let month = month.to_string();
         let mut tx = self.inner.db.begin().await?;
         let mut sums = Vec::with_capacity(chunk.len());
-        for taken in chunk {
+        for taken in &chunk {
             for spent in &taken.spent {
                 let row = FuelRow {
                     plugin_id: taken.plugin.clone(),
@@ -102,8 +100,8 @@ impl Host {
             sums.push(rows.iter().map(|row| row.fuel_units).fold(0, u64::saturating_add));
         }
         tx.commit().await?;
-        for (taken, sum) in chunk.iter().zip(sums) {
-            taken.ledger.written(&taken.spent, sum);
+        for (taken, sum) in chunk.into_iter().zip(sums) {
+            taken.written(sum);
         }
         Ok(())
     }
