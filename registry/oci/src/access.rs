@@ -105,6 +105,19 @@ pub enum Caller {
     Token(Token),
 }
 
+impl Caller {
+    /// Whether it may read in every repository.
+    pub fn reads_everything(&self) -> bool {
+        match self {
+            Self::Anonymous => false,
+            Self::Token(token) => {
+                let reads = [Scope::Pull, Scope::Admin].iter().any(|scope| token.scopes.contains(scope));
+                reads && token.patterns.iter().any(|pattern| pattern.0 == "*")
+            }
+        }
+    }
+}
+
 /// What a token says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {

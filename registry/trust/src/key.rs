@@ -163,6 +163,11 @@ impl VerifyingKey {
         Outcome::Invalid
     }
 
+    /// The 32 raw bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        self.0.as_bytes()
+    }
+
     fn spki(&self) -> Vec<u8> {
         [SPKI_PREFIX.as_slice(), self.0.as_bytes()].concat()
     }

@@ -14,6 +14,7 @@ pub mod functions;
 pub mod imports;
 pub mod key;
 pub mod lint;
+pub mod log;
 pub mod migrations;
 pub mod pack;
 pub mod policy;

@@ -76,6 +76,19 @@ impl Client {
         self.send(self.request(Method::GET, path, query)).await
     }
 
+    /// `GET` of a document that is taken byte for byte.
+    pub(crate) async fn get_bytes(&self, path: &str, query: &[(&str, &str)]) -> Result<Vec<u8>, Error> {
+        let response =
+            self.request(Method::GET, path, query).send().await.map_err(|source| self.unreachable(source))?;
+        let status = response.status();
+        let bytes = self.body(response).await?;
+        if status.is_success() {
+            Ok(bytes)
+        } else {
+            Err(Error::Problem(Box::new(Problem::read(status.as_u16(), &bytes))))
+        }
+    }
+
     /// `POST` with a JSON body.
     pub(crate) async fn post(&self, path: &str, query: &[(&str, &str)], body: &Value) -> Result<Answer, Error> {
         self.send(self.request(Method::POST, path, query).json(body)).await
@@ -107,10 +120,26 @@ impl Client {
     pub(crate) async fn post_for_file(
         &self,
         path: &str,
+        each: impl FnMut(&[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.file(self.request(Method::POST, path, &[]), each).await
+    }
+
+    /// `GET` that is answered with a file; `each` takes its pieces as they come.
+    pub(crate) async fn get_for_file(
+        &self,
+        path: &str,
+        each: impl FnMut(&[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.file(self.request(Method::GET, path, &[]), each).await
+    }
+
+    async fn file(
+        &self,
+        request: RequestBuilder,
         mut each: impl FnMut(&[u8]) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let request = self.request(Method::POST, path, &[]).timeout(FILE_TIMEOUT);
-        let mut response = request.send().await.map_err(|source| self.unreachable(source))?;
+        let mut response = request.timeout(FILE_TIMEOUT).send().await.map_err(|source| self.unreachable(source))?;
         let status = response.status();
         if !status.is_success() {
             let bytes = self.body(response).await?;

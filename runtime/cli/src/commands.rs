@@ -19,6 +19,7 @@ pub(crate) mod policy;
 pub(crate) mod publish;
 pub(crate) mod reference;
 pub(crate) mod registry;
+mod registry_log;
 pub(crate) mod review;
 pub(crate) mod revoke;
 pub(crate) mod serve;

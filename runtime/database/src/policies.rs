@@ -1,6 +1,9 @@
 //! Signer policies as they were installed; the one of the highest version is in force, those that are only observed apart.
 //! It verifies no signature.
 
+use bulkhead_model::Digest;
+use bulkhead_model::log::Event;
+
 use crate::audit::Act;
 use crate::db::{Tx, on_engine, signed, single_reads, unsigned};
 use crate::error::Error;
@@ -44,6 +47,9 @@ impl Tx {
         let detail = serde_json::json!({ "version": policy.version }).to_string();
         let action = if policy.observed { "policy.observe" } else { "policy.install" };
         self.append_audit(act, action, None, None, &detail).await?;
+        let digest = Digest::of(&policy.envelope).to_string();
+        self.append_log(Event::PolicyInstall { version: policy.version, digest, observed: policy.observed }, act)
+            .await?;
         self.count_change().await
     }
 

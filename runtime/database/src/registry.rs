@@ -3,6 +3,7 @@
 
 mod blobs;
 mod collect;
+mod log;
 mod manifests;
 mod namespaces;
 mod releases;
@@ -11,6 +12,7 @@ mod uploads;
 
 pub use blobs::{BlobRow, CHUNK_BYTES_MAX};
 pub use collect::Collected;
+pub use log::{LeafRow, LogState};
 pub use manifests::{ManifestRow, NewManifest};
 pub use namespaces::{NamespaceRow, NewNamespace};
 pub use releases::{NewVersion, ReleaseRow};

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use bulkhead_model::log::Event;
 use bulkhead_model::{Digest, PluginId, Version};
 
 use crate::audit::Act;
@@ -75,7 +76,12 @@ impl Tx {
             serde_json::json!({ "version": release.version.to_string(), "digest": release.digest.to_string() })
                 .to_string();
         self.append_audit(act, "release.register", Some(release.plugin_id), None, &detail).await?;
-        Ok(())
+        let event = Event::ReleaseRegister {
+            plugin: release.plugin_id.to_string(),
+            version: release.version.to_string(),
+            digest: release.digest.to_string(),
+        };
+        self.append_log(event, act).await.map(drop)
     }
 
     async fn insert_artifact(&mut self, digest: &Digest, bytes: &[u8]) -> Result<(), Error> {
@@ -245,7 +251,7 @@ impl Tx {
     }
 
     /// Adds the bundles that are not known yet, up to 16 for an artifact; more are a conflict. Answers how many were new.
-    pub async fn insert_bundles(&mut self, digest: &Digest, bundles: &[Vec<u8>]) -> Result<usize, Error> {
+    pub async fn insert_bundles(&mut self, digest: &Digest, bundles: &[Vec<u8>], act: &Act) -> Result<usize, Error> {
         const INSERT_BUNDLE: &str = "INSERT INTO bundles (digest, ordinal, bytes) VALUES ($1, $2, $3)";
         let mut known = self.list_bundles(digest).await?;
         let before = known.len();
@@ -267,6 +273,8 @@ impl Tx {
                     .map(drop)
             })
             .map_err(Error::query("insert_bundles"))?;
+            let event = Event::BundleAdd { digest: digest.to_string(), bundle: Digest::of(bundle).to_string() };
+            self.append_log(event, act).await?;
             known.push(bundle.clone());
         }
         Ok(known.len().saturating_sub(before))

@@ -2,6 +2,7 @@
 //! What a revocation stops is the host's to say.
 
 use bulkhead_model::Digest;
+use bulkhead_model::log::Event;
 
 use crate::audit::Act;
 use crate::db::{Tx, on_engine, parsed, signed, single_reads, unsigned};
@@ -61,8 +62,18 @@ impl Tx {
                 .await
         })
         .map_err(Error::query("insert_revocation"))?;
+        let epoch = unsigned("epoch", epoch)?;
+        let event = Event::RevocationAdd {
+            epoch,
+            key: new.key.clone(),
+            digest: new.digest.map(|digest| digest.to_string()),
+            plugin: new.plugin.clone(),
+            version: new.version.clone(),
+            from_at: new.from_at,
+        };
+        self.append_log(event, act).await?;
         self.count_change().await?;
-        unsigned("epoch", epoch)
+        Ok(epoch)
     }
 
     /// Revocations behind `after`, by epoch.

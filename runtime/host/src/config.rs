@@ -2,8 +2,10 @@
 //! It reads no file and no environment; the server's configuration does and builds this.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use bulkhead_database::DatabaseConfig;
+use bulkhead_trust::SigningKey;
 
 /// Where the host runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,6 +65,13 @@ pub struct HostConfig {
     pub plugins_by_default: Vec<bulkhead_model::PluginId>,
     /// Largest blob that an open namespace of the registry takes, in bytes.
     pub registry_open_blob_bytes_max: u64,
+    /// Name of the registry's log, and of the key that signs its checkpoints: the same on all hosts of the database.
+    pub registry_origin: String,
+    /// Signs the registry's checkpoints and timestamps, the same on all hosts of the database; without it the log grows and
+    /// nothing is signed.
+    pub registry_key: Option<Arc<SigningKey>>,
+    /// Hours that a timestamp of the registry is good for.
+    pub registry_timestamp_hours: u32,
     /// Tenants that are named in metrics; all further ones share a label.
     pub tenants_labelled_max: u32,
 }

@@ -72,6 +72,18 @@ pub enum Error {
     /// Who wants to approve a version registered it or installs it.
     #[error("`{0}` registered or installs this version and cannot approve it")]
     SelfReview(String),
+    /// The registry's log does not prove that a release was registered.
+    #[error("the registry's log does not prove {0}")]
+    NotInLog(String),
+    /// What is stored cannot have come after what this host saw before.
+    #[error("the stored state is not what this host saw before: {0}")]
+    LogBroken(String),
+    /// There is nothing to sign with.
+    #[error("this host has no key of the registry: set `registry.signing_key_file`")]
+    RegistryKeyMissing,
+    /// Something about the registry's log is wrong.
+    #[error(transparent)]
+    Log(#[from] bulkhead_trust::log::Error),
     /// A name is not valid.
     #[error("{0}")]
     InvalidName(String),
@@ -243,6 +255,10 @@ impl Coded for Error {
             Self::DependencyUnmet(_) => Code::DependencyUnmet,
             Self::ReviewRejected(_) => Code::ReviewRejected,
             Self::SelfReview(_) => Code::SelfReview,
+            Self::NotInLog(_) => Code::NotInLog,
+            Self::LogBroken(_) => Code::RegistryLogBroken,
+            Self::RegistryKeyMissing => Code::RegistryKeyMissing,
+            Self::Log(error) => error.code(),
             Self::InvalidName(_) => Code::InvalidInput,
             Self::Killed => Code::PluginKilled,
             Self::NotServing(_) => Code::PluginUnavailable,

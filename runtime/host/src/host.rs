@@ -23,9 +23,11 @@ use crate::auth::Verifier;
 use crate::cells::Cells;
 use crate::clock;
 use crate::config::{HostConfig, Mode};
+use crate::denials::Denials;
 use crate::error::Error;
 use crate::in_force::InForce;
 use crate::ledgers::Ledgers;
+use crate::log_watch::LogWatch;
 use crate::observations::Observations;
 use crate::release::Release;
 use crate::scope::OpenScopes;
@@ -57,6 +59,8 @@ pub(crate) struct Inner {
     pub(crate) policy_roots: Vec<VerifyingKey>,
     pub(crate) policy: InForce,
     pub(crate) observations: Observations,
+    pub(crate) denials: Denials,
+    pub(crate) log_watch: LogWatch,
     pub(crate) snapshot: ArcSwap<Snapshot>,
     pub(crate) kills: ArcSwap<Kills>,
     /// Stops that are in force and not in the database yet.
@@ -138,6 +142,8 @@ impl Host {
             policy_roots,
             policy: InForce::new(),
             observations: Observations::default(),
+            denials: Denials::default(),
+            log_watch: LogWatch::new(&config.data_dir),
             snapshot: ArcSwap::from_pointee(Snapshot::default()),
             kills: ArcSwap::from_pointee(Kills::default()),
             unwritten_kills: parking_lot::Mutex::default(),

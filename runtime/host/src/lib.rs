@@ -8,12 +8,15 @@ mod calls;
 mod cells;
 mod clock;
 mod config;
+mod denials;
 mod error;
 mod fan;
 mod hooks;
 mod host;
+mod host_keys;
 mod in_force;
 mod ledgers;
+mod log_watch;
 mod month;
 mod observations;
 pub mod registry;
@@ -32,6 +35,7 @@ pub use bulkhead_database::DatabaseConfig;
 pub use bulkhead_database::tenant::Run;
 pub use bulkhead_engine::{RouteRequest, RouteResponse};
 pub use bulkhead_trust::capabilities::{Area, Difference};
+pub use bulkhead_trust::log::{ConsistencyProof, InclusionProof};
 pub use bulkhead_trust::{Capabilities, CapabilityDiff, Refusal, SigningKey};
 pub use calls::{Caller, random_trace};
 pub use config::{HostConfig, Mode};
@@ -42,5 +46,6 @@ pub use month::{InvalidMonth, Month};
 pub use routes::{AdmittedRoute, RouteHead};
 pub use scope::{CommitStopped, Committed, HookScope};
 pub use usecase::{
-    BATCH_SIZE_DEFAULT, BATCH_SIZE_MAX, DataChoice, Export, MigrationRequest, NewRevocation, RegistryActor,
+    AuditExport, BATCH_SIZE_DEFAULT, BATCH_SIZE_MAX, DataChoice, Export, MigrationRequest, NewRevocation,
+    RegistryActor, WantedLeaf,
 };

@@ -2,6 +2,7 @@
 //! They are not wire types; the server writes their JSON.
 
 mod decisions;
+mod log;
 
 use bulkhead_model::audit::AuditRecord;
 use bulkhead_model::manifest::{HookKind, OnFailure};
@@ -10,6 +11,7 @@ use bulkhead_model::{
 };
 
 pub use decisions::{Change, Observation, Review, Revocation, Simulated};
+pub use log::{AcceptedLog, LogLeaf};
 
 use crate::month::Month;
 

@@ -4,6 +4,7 @@
 pub(crate) mod boot;
 mod follow;
 pub(crate) mod ledger;
+mod log;
 pub(crate) mod observe;
 mod reconcile;
 mod registry;

@@ -115,6 +115,12 @@ codes! {
         "Read the reason in `detail`, ship a version that asks for less, or ask for another review.";
     SelfReview = "self-review", Forbidden, "Nobody approves what they registered or install themselves",
         "Let another security officer decide.";
+    NotInLog = "not-in-log", Forbidden, "The registry's log does not prove the release",
+        "Register the release on this host; a row that was written past the host has no place in the log.";
+    RegistryLogBroken = "registry-log-broken", Conflict, "The stored state is not what this host saw before",
+        "Compare with a backup and with kept checkpoints; then `bulkhead registry log accept --reason TEXT`.";
+    RegistryKeyMissing = "registry-key-missing", Conflict, "This host has no key to sign checkpoints",
+        "Set `registry.signing_key_file`, the same on all hosts of the database.";
     CompileFailed = "compile-failed", Invalid, "The component could not be compiled within its limits",
         "Make functions smaller or fewer; the compile worker's limits are in the reference.";
 
@@ -222,6 +228,7 @@ impl Code {
                 | Self::Revoked
                 | Self::VersionOutOfRange
                 | Self::Downgrade
+                | Self::NotInLog
                 | Self::ThresholdNotMet
                 | Self::CapabilityOverCeiling
                 | Self::ManifestMismatch

@@ -8,6 +8,7 @@ pub mod code;
 pub mod digest;
 pub mod id;
 pub mod limits;
+pub mod log;
 pub mod manifest;
 pub mod route;
 pub mod state;

@@ -21,6 +21,9 @@ pub(crate) fn run(config: &Config) -> Result<(), Error> {
         for public_key in config.policy.root_keys.iter().chain([&issuer.public_key]) {
             make_pair(public_key)?;
         }
+        if let Some(key) = &config.registry.signing_key_file {
+            make_key(key)?;
+        }
         let issuer_key = private_of(&issuer.public_key);
         tracing::info!(
             "tokens are issued with `{0}`: bulkhead token issue --sub admin --role super_admin --key {0}",
@@ -53,6 +56,14 @@ fn make_pair(public_path: &Path) -> Result<(), Error> {
     write_new(public_path, key.verifying_key().to_pem().as_bytes(), 0o644)?;
     tracing::info!("made the key pair `{}`", public_path.display());
     Ok(())
+}
+
+/// A private key alone; who needs its public half makes it of it.
+fn make_key(path: &Path) -> Result<(), Error> {
+    if path.exists() {
+        return Ok(());
+    }
+    write_new(path, SigningKey::generate(random()?).to_pem().as_bytes(), 0o600)
 }
 
 fn private_of(public_path: &Path) -> std::path::PathBuf {
@@ -117,7 +128,9 @@ mod tests {
         assert_eq!(first.cache_key, second.cache_key);
         assert_eq!(first.issuer_keys_pem, second.issuer_keys_pem);
         assert_ne!(first.issuer_keys_pem, first.policy_root_keys_pem);
-        for (name, mode) in [("cache.key", 0o400), ("issuer.key.pem", 0o600), ("root.key.pem", 0o600)] {
+        for (name, mode) in
+            [("cache.key", 0o400), ("issuer.key.pem", 0o600), ("root.key.pem", 0o600), ("registry.key.pem", 0o600)]
+        {
             let found = std::fs::metadata(folder.path().join("data/keys").join(name)).unwrap().permissions().mode();
             assert_eq!(found & 0o777, mode, "{name}");
         }

@@ -218,6 +218,15 @@ pub struct Registry {
     /// Requests per minute with one token of the registry, and of all without one together; further ones get 429.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub requests_per_minute: u32,
+    /// Private key (PKCS#8 PEM, Ed25519) that signs the log's checkpoints and timestamps, the same on all hosts of the
+    /// database; `keys/registry.key.pem` if it is there. Without it the log grows and nothing is signed.
+    pub signing_key_file: Option<PathBuf>,
+    /// Name of the log in its checkpoints, such as `registry.example.com/log`: printable ASCII without spaces and `+`.
+    #[schemars(length(min = 1, max = 200), regex(pattern = "^[!-*,-~]+$"))]
+    pub origin: String,
+    /// Hours that a timestamp is good for; it is signed anew after half of them.
+    #[schemars(range(min = 1, max = 8_760))]
+    pub timestamp_hours: u32,
 }
 
 /// What the command line says over file and environment.
@@ -271,6 +280,12 @@ impl Config {
                 issuer.public_key = base.join(&issuer.public_key);
             }
         }
+        let registry = keys.join("registry.key.pem");
+        self.registry.signing_key_file = match self.registry.signing_key_file.take() {
+            Some(named) => Some(base.join(named)),
+            None if self.makes_keys || registry.is_file() => Some(registry),
+            None => None,
+        };
         let root = keys.join("root.pub.pem");
         if !self.policy.root_keys.is_empty() {
             for key in &mut self.policy.root_keys {
@@ -339,7 +354,13 @@ impl Default for Limits {
 
 impl Default for Registry {
     fn default() -> Self {
-        Self { open_blob_bytes_max: 256 << 20, requests_per_minute: 6_000 }
+        Self {
+            open_blob_bytes_max: 256 << 20,
+            requests_per_minute: 6_000,
+            signing_key_file: None,
+            origin: "bulkhead-registry".to_owned(),
+            timestamp_hours: 24,
+        }
     }
 }
 

@@ -22,6 +22,7 @@ mod policy;
 mod problem;
 pub(crate) mod problems;
 mod registry;
+mod registry_log;
 mod reviews;
 mod revocations;
 mod schemas;

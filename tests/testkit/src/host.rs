@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 
 use crate::client::Client;
 use crate::guests::Guest;
-use crate::keys::{ALICE, ISSUER, ROOT};
+use crate::keys::{ALICE, ISSUER, REGISTRY, ROOT};
 use crate::postgres::Cluster;
 use crate::release::Release;
 use crate::{policies, programs, tokens};
@@ -290,6 +290,7 @@ pub fn config(folder: &Path, has_own_cache: bool) -> Config {
     write(&keys.join("issuer.pub.pem"), ISSUER.public_pem().as_bytes());
     write(&keys.join("root.pub.pem"), ROOT.public_pem().as_bytes());
     write(&keys.join("cache.key"), &CACHE_KEY);
+    write(&keys.join("registry.key.pem"), REGISTRY.private_pem().as_bytes());
     config.engine.compile_worker = programs::compile_worker();
     config.engine.instances_max = INSTANCES_MAX;
     if !has_own_cache {

@@ -23,6 +23,8 @@ pub const MALLORY: Key = Key { name: "mallory", seed: 4 };
 pub const ROOT: Key = Key { name: "root", seed: 5 };
 /// Signs tokens.
 pub const ISSUER: Key = Key { name: "issuer", seed: 6 };
+/// Signs the registry's log.
+pub const REGISTRY: Key = Key { name: "registry", seed: 7 };
 
 /// Every author and reviewer whose name a policy text may use.
 pub(crate) const PRINCIPALS: [Key; 4] = [ALICE, BOB, CAROL, MALLORY];

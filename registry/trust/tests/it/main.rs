@@ -16,5 +16,6 @@ mod fixtures;
 mod flips;
 mod interop;
 mod key;
+mod log;
 mod pack;
 mod policy;

@@ -20,13 +20,15 @@ const TTL_S: u64 = 24 * 60 * 60;
 /// How long the first policy counts: a year.
 const POLICY_VALIDITY: SignedDuration = SignedDuration::from_hours(365 * 24);
 /// Everything that `init` writes.
-const FILES: [&str; 9] = [
+const FILES: [&str; 11] = [
     "bulkhead.toml",
     "policy.toml",
     "keys/root.key.pem",
     "keys/root.pub.pem",
     "keys/issuer.key.pem",
     "keys/issuer.pub.pem",
+    "keys/registry.key.pem",
+    "keys/registry.pub.pem",
     "keys/cache.key",
     "tokens/super_admin.token",
     "tokens/security.token",
@@ -36,7 +38,7 @@ const WRITES: &str = "\
 Writes:
   bulkhead.toml      configuration
   policy.toml        a policy that allows nothing yet, with an example
-  keys/              root (signs the policy), issuer (signs tokens), cache.key (binds compiled plugins)
+  keys/              root (signs the policy), issuer (signs tokens), registry (signs the log), cache.key (binds compiled plugins)
   tokens/            super_admin.token and security.token, good for a day
 
 Example:
@@ -74,6 +76,7 @@ fn write(dir: &Path, existing: Existing) -> Result<(), Error> {
     file::create_private_folder(&dir.join("tokens"))?;
     key::write_pair(&dir.join("keys/root"), existing)?;
     let issuer = key::write_pair(&dir.join("keys/issuer"), existing)?;
+    key::write_pair(&dir.join("keys/registry"), existing)?;
     file::write(&dir.join("keys/cache.key"), &key::random()?, SEALED, existing)?;
     file::write(&dir.join("bulkhead.toml"), CONFIGURATION.as_bytes(), PUBLIC, existing)?;
     file::write(&dir.join("policy.toml"), policy(Timestamp::now()).as_bytes(), PUBLIC, existing)?;

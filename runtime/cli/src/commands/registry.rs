@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::Context;
 use super::plugin::{Page, borrowed};
+use super::registry_log::Log;
 use super::token::seconds;
 use crate::client::Client;
 use crate::error::Error;
@@ -29,6 +30,9 @@ pub(crate) enum Registry {
     Unyank(One),
     /// Remove what nobody refers to
     Gc,
+    /// The log of what happened in the registry: signed states, proofs, and their check without a host
+    #[command(subcommand)]
+    Log(Log),
 }
 
 #[derive(Debug, Subcommand)]
@@ -129,8 +133,12 @@ pub(crate) struct Yank {
 
 impl Registry {
     pub(crate) async fn run(&self, context: &Context) -> Result<(), Error> {
+        if let Self::Log(log) = self {
+            return Box::pin(log.run(context)).await;
+        }
         let client = context.client()?;
         let (body, text) = match self {
+            Self::Log(_) => unreachable!("it ran above: a part of it needs no host"),
             Self::Namespace(namespace) => namespace.run(&client).await?,
             Self::Token(Token::Create(create)) => return create.run(context, &client).await,
             Self::Token(token) => token.run(&client).await?,

@@ -1,6 +1,8 @@
 //! Namespaces and the repositories in them. Both are unique by what they look like as well.
 //! What looks alike is `registry/oci`'s to say.
 
+use bulkhead_model::log::Event;
+
 use crate::audit::Act;
 use crate::db::{Tx, on_engine, single_reads};
 use crate::error::Error;
@@ -62,7 +64,13 @@ impl Tx {
             "namespace": namespace.namespace, "kind": namespace.kind, "owner": namespace.owner, "public": namespace.is_public
         });
         self.append_audit(act, "registry.namespace.grant", None, None, &detail.to_string()).await?;
-        Ok(())
+        let event = Event::NamespaceGrant {
+            namespace: namespace.namespace.to_owned(),
+            kind: namespace.kind.to_owned(),
+            owner: namespace.owner.to_owned(),
+            public: namespace.is_public,
+        };
+        self.append_log(event, act).await.map(drop)
     }
 
     /// The namespace, if it was granted.

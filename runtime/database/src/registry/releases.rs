@@ -1,6 +1,8 @@
 //! Versions of plugins in the registry, and the bundles that speak for them. A version's artifact never changes.
 //! These are what is offered; what a host has registered for itself is in `releases.rs` above.
 
+use bulkhead_model::log::Event;
+
 use crate::audit::Act;
 use crate::db::{Tx, on_engine, signed, single_reads, unsigned};
 use crate::error::Error;
@@ -80,7 +82,12 @@ impl Tx {
             "repository": version.repository, "version": version.version, "digest": version.artifact_digest
         });
         self.append_audit(act, "registry.publish", None, None, &detail.to_string()).await?;
-        Ok(())
+        let event = Event::ReleasePublish {
+            repository: version.repository.to_owned(),
+            version: version.version.to_owned(),
+            digest: version.artifact_digest.to_owned(),
+        };
+        self.append_log(event, act).await.map(drop)
     }
 
     /// The version, if it was ever pushed.
@@ -153,7 +160,12 @@ impl Tx {
             "repository": row.repository, "version": row.version, "digest": row.artifact_digest, "reason": reason
         });
         self.append_audit(act, action, None, None, &detail.to_string()).await?;
-        Ok(())
+        let (repository, version, digest) = (row.repository.clone(), row.version.clone(), row.artifact_digest.clone());
+        let event = match reason {
+            Some(_) => Event::ReleaseYank { repository, version, digest },
+            None => Event::ReleaseUnyank { repository, version, digest },
+        };
+        self.append_log(event, act).await.map(drop)
     }
 
     /// Counts that an artifact was fetched.
@@ -194,6 +206,8 @@ impl Tx {
             let detail =
                 serde_json::json!({ "repository": repository, "digest": artifact_digest, "bundle": blob_digest });
             self.append_audit(act, "registry.sign", None, None, &detail.to_string()).await?;
+            let event = Event::BundleAdd { digest: artifact_digest.to_owned(), bundle: blob_digest.to_owned() };
+            self.append_log(event, act).await?;
         }
         Ok(())
     }

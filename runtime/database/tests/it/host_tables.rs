@@ -14,8 +14,8 @@ async fn a_release_is_read_back_with_its_bytes_and_bundles() {
         let digest = register(&engine.db, "acme.crm", "1.0.0", 7).await;
 
         let mut tx = engine.db.begin().await.unwrap();
-        tx.insert_bundles(&digest, &[b"one".to_vec(), b"two".to_vec()]).await.unwrap();
-        tx.insert_bundles(&digest, &[b"two".to_vec(), b"three".to_vec()]).await.unwrap();
+        tx.insert_bundles(&digest, &[b"one".to_vec(), b"two".to_vec()], &act(9)).await.unwrap();
+        tx.insert_bundles(&digest, &[b"two".to_vec(), b"three".to_vec()], &act(9)).await.unwrap();
         tx.commit().await.unwrap();
 
         let row = engine.db.get_plugin_version(&plugin("acme.crm"), &version("1.0.0")).await.unwrap();
@@ -273,8 +273,8 @@ async fn what_tenants_have_enabled_is_read_with_its_bundles_in_pages() {
         create_tenant(&engine.db, "bank").await;
         let digest = engine.db.get_plugin_version(&plugin("acme.mail"), &version("1.0.0")).await.unwrap().digest;
         let mut tx = engine.db.begin().await.unwrap();
-        assert_eq!(tx.insert_bundles(&digest, &[b"one".to_vec(), b"two".to_vec()]).await.unwrap(), 2);
-        assert_eq!(tx.insert_bundles(&digest, &[b"two".to_vec()]).await.unwrap(), 0);
+        assert_eq!(tx.insert_bundles(&digest, &[b"one".to_vec(), b"two".to_vec()], &act(9)).await.unwrap(), 2);
+        assert_eq!(tx.insert_bundles(&digest, &[b"two".to_vec()], &act(9)).await.unwrap(), 0);
         for name in ["acme.crm", "acme.mail"] {
             tx.advance_plugin(&plugin(name), Transition::BeginInstall, &act(1)).await.unwrap();
             tx.advance_plugin(&plugin(name), Transition::FinishInstall, &act(1)).await.unwrap();

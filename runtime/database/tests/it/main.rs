@@ -29,6 +29,7 @@ mod migrations;
 mod operations;
 mod postgres;
 mod registry;
+mod registry_log;
 mod scope_ends;
 mod scopes;
 mod server;

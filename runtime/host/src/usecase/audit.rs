@@ -2,12 +2,16 @@
 
 use bulkhead_database::AuditRow;
 use bulkhead_model::{Actor, Role};
+use bulkhead_trust::log::Exported;
 
 use crate::auth::require;
 use crate::error::Error;
 use crate::host::Host;
 use crate::usecase::fleet::page_of;
 use crate::view::{self, Page, PageRequest};
+
+/// Entries of an export that are in memory at once.
+const EXPORT_PAGE: u64 = 500;
 
 impl Host {
     /// Entries in order.
@@ -26,11 +30,49 @@ impl Host {
         Ok(entries(rows, page.limit))
     }
 
+    /// The whole log as lines, to be checked without a host. It says nothing of whether the chain holds.
+    pub async fn export_audit(&self, actor: &Actor) -> Result<AuditExport, Error> {
+        require(actor, &[Role::Security], "security")?;
+        let (last, _) = self.inner.db.audit_head().await?;
+        Ok(AuditExport { host: self.clone(), done: 0, last })
+    }
+
     /// Whether every entry follows from the ones before, and the first that does not.
     pub async fn verify_audit(&self, actor: &Actor) -> Result<view::AuditProof, Error> {
         require(actor, &[Role::Security], "security")?;
         let proof = self.inner.db.verify_audit().await?;
         Ok(view::AuditProof { entries: proof.entries, first_broken: proof.first_broken, head: proof.head })
+    }
+}
+
+/// The audit log on its way out, page by page.
+pub struct AuditExport {
+    host: Host,
+    /// Position of the last entry that was written.
+    done: u64,
+    /// Position of the last entry when it began: what comes after is left to the next export.
+    last: u64,
+}
+
+impl AuditExport {
+    /// The next lines, each with its line feed; `None` after the last.
+    pub async fn next(&mut self) -> Option<Result<String, Error>> {
+        if self.done >= self.last {
+            return None;
+        }
+        Some(self.page().await)
+    }
+
+    async fn page(&mut self) -> Result<String, Error> {
+        let wanted = self.last.saturating_sub(self.done).min(EXPORT_PAGE);
+        let rows = self.host.inner.db.list_audit(self.done, u32::try_from(wanted).unwrap_or(u32::MAX)).await?;
+        let mut lines = String::new();
+        self.done = rows.last().map_or(self.last, |row| row.record.sequence);
+        for row in rows {
+            lines.push_str(&Exported::of(row.record, row.hash).to_line());
+            lines.push('\n');
+        }
+        Ok(lines)
     }
 }
 

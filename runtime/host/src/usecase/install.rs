@@ -34,6 +34,7 @@ impl Host {
     ) -> Result<view::Operation, Error> {
         require_super_admin(actor)?;
         let act = Act::new(actor, clock::now_micros());
+        self.look_at_log().await?;
         let mut tx = self.inner.db.begin().await?;
         let version = match version {
             Some(version) => tx.get_plugin_version(plugin, &version).await?.version,
@@ -83,6 +84,7 @@ impl Host {
         progress.step("verify", 0, 1).await?;
         let release = self.release(&operation.plugin_id, &operation.version).await?;
         self.check_dependencies(&release.manifest).await?;
+        self.prove_release(&release).await?;
         progress.step("verify", 1, 1).await?;
 
         if let Some(wider) = self.must_wait(operation, &release).await? {

@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::host::Host;
 use crate::release;
 use crate::snapshot::Enabled;
+use crate::usecase::key_events::{KeyEvent, key_events};
 use crate::view;
 
 /// Largest policy envelope in bytes.
@@ -112,8 +113,13 @@ impl Host {
             installed_by: actor.subject.clone(),
             installed_at: clock::now_micros(),
         };
+        let act = Act::new(actor, row.installed_at);
+        let keys = self.key_events(&policy).await?;
         let mut tx = self.inner.db.begin().await?;
-        tx.insert_policy(&row, &Act::new(actor, row.installed_at)).await?;
+        tx.insert_policy(&row, &act).await?;
+        for (action, detail) in keys {
+            tx.append_audit(&act, action, None, None, &detail).await?;
+        }
         tx.commit().await?;
         if row.observed {
             self.inner.policy.observe(Some(policy));
@@ -181,6 +187,16 @@ impl Host {
             }
         }
         Ok(())
+    }
+
+    /// What a policy that takes the place of the one in force changes about keys; nothing if it is only observed.
+    async fn key_events(&self, policy: &Policy) -> Result<Vec<KeyEvent>, Error> {
+        if policy.mode == policy::Mode::Observe {
+            return Ok(Vec::new());
+        }
+        // The stored one: what is in force also denies what was revoked, and stands for nothing if it does not verify.
+        let before = self.inner.db.find_policy().await?.map(|row| Policy::from_json(row.json.as_bytes()));
+        Ok(key_events(&before.and_then(Result::ok).unwrap_or_else(Policy::deny_all), policy))
     }
 
     fn verified_policy(&self, envelope: &[u8]) -> Result<Policy, Error> {
@@ -257,7 +273,8 @@ impl Host {
         serving.is_some_and(|serving| Arc::ptr_eq(serving, enabled))
     }
 
-    /// Counts a refusal by policy and keeps it in the audit log; other errors are none of its business.
+    /// Counts a refusal by policy and keeps it in the audit log, once an hour for each plugin, tenant and reason; other errors
+    /// are none of its business.
     pub(crate) async fn record_denial(
         &self,
         act: &Act,
@@ -271,11 +288,24 @@ impl Host {
         for refusal in refusals {
             metrics::counter!("bulkhead_denied_total", "reason" => refusal.code.as_str()).increment(1);
         }
-        let reasons: Vec<_> = refusals.iter().map(|refusal| refusal.code.as_str()).collect();
-        let detail = serde_json::json!({ "reasons": reasons }).to_string();
-        let mut tx = self.inner.db.begin().await?;
-        tx.append_audit(act, "plugin.refuse", plugin, tenant, &detail).await?;
-        Ok(tx.commit().await?)
+        let (denials, now) = (&self.inner.denials, clock::now());
+        let is_new = |code: &Code| denials.is_new(plugin, tenant, *code, now);
+        let reasons: Vec<Code> = refusals.iter().map(|refusal| refusal.code).filter(is_new).collect();
+        if reasons.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<_> = reasons.iter().map(|code| code.as_str()).collect();
+        let detail = serde_json::json!({ "reasons": names }).to_string();
+        let written = async {
+            let mut tx = self.inner.db.begin().await?;
+            tx.append_audit(act, "plugin.refuse", plugin, tenant, &detail).await?;
+            tx.commit().await
+        };
+        let written = written.await;
+        if written.is_err() {
+            reasons.into_iter().for_each(|code| denials.forget(plugin, tenant, code));
+        }
+        Ok(written?)
     }
 }
 

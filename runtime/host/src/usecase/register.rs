@@ -68,7 +68,7 @@ impl Host {
             tx.advance_plugin(id, Transition::Register, act).await?;
             tx.set_plugin_version(id, &artifact.manifest.plugin.version, act).await?;
         }
-        let added = tx.insert_bundles(&artifact.digest, &bundles).await?;
+        let added = tx.insert_bundles(&artifact.digest, &bundles, act).await?;
         if added > 0 && !is_new {
             let detail = serde_json::json!({ "digest": artifact.digest.to_string(), "bundles": added }).to_string();
             tx.append_audit(act, "release.sign", Some(id), None, &detail).await?;

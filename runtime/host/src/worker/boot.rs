@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bulkhead_database::{StoredRelease, TenantPluginRow, TenantStatus};
+use bulkhead_database::{Act, StoredRelease, TenantPluginRow, TenantStatus};
 use bulkhead_model::{Coded, Manifest, PluginId, TenantId};
 
 use crate::error::Error;
 use crate::host::Host;
 use crate::release::{self, Release};
 use crate::snapshot::{Enabled, TenantView};
-use crate::worker::{follow, ledger, observe, reconcile, registry, sweep, upkeep};
+use crate::worker::{follow, ledger, log, observe, reconcile, registry, sweep, upkeep};
 
 /// Rows of one read.
 const PAGE: u32 = 1_000;
@@ -25,6 +25,8 @@ pub(crate) async fn run(host: &Host) -> Result<(), Error> {
     // Before anything is loaded: what was revoked while this host was away never starts.
     host.load_revocations().await?;
     host.load_policy().await?;
+    log::begin(host).await?;
+    crate::host_keys::record(host).await?;
     host.load_kills().await?;
     host.load_hooks().await?;
     ledger::load(host).await?;
@@ -33,6 +35,7 @@ pub(crate) async fn run(host: &Host) -> Result<(), Error> {
     host.inner.booted.store(true, Ordering::Release);
     upkeep::start(host);
     registry::start(host);
+    log::start(host);
     ledger::start(host);
     observe::start(host);
     reconcile::start(host);
@@ -166,7 +169,9 @@ async fn record(host: &Host, plugin: &PluginId, error: &Error) {
     let recorded = async {
         let mut tx = host.inner.db.begin().await?;
         tx.set_plugin_error(plugin, Some(&error.recorded()), crate::clock::now_micros()).await?;
-        tx.commit().await
+        tx.commit().await?;
+        let act = Act::system(crate::clock::now_micros());
+        host.record_denial(&act, Some(plugin), None, error).await
     };
     if let Err(error) = recorded.await {
         tracing::error!(plugin.id = %plugin, error = &error as &dyn std::error::Error, "failed to record why a plugin cannot be loaded");

@@ -48,6 +48,7 @@ async fn look(host: &Host, seen: u64) -> Result<u64, Error> {
     if newest != known {
         host.load_policy().await?;
     }
+    super::log::look(host).await;
     if revoked || newest != known {
         host.judge_serving().await?;
     }

@@ -157,6 +157,13 @@ pub(super) fn issues(config: &Config) -> Vec<Issue> {
             "write 64 random hex digits to it, or leave the key out",
         );
     }
+    if let Some(key) = config.registry.signing_key_file.as_deref().filter(|_| !config.makes_keys) {
+        file(
+            "registry.signing_key_file".to_owned(),
+            key,
+            "make one with `bulkhead key generate`, or leave the key out",
+        );
+    }
     file("engine.compile_worker".to_owned(), &config.engine.compile_worker, "name the `bulkhead` program");
     let roots = u32::try_from(config.policy.root_keys.len()).unwrap_or(u32::MAX);
     if roots > 0 && config.policy.threshold > roots {

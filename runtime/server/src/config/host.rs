@@ -2,8 +2,9 @@
 
 use std::io::Read as _;
 use std::path::Path;
+use std::sync::Arc;
 
-use bulkhead_host::{DatabaseConfig, HostConfig};
+use bulkhead_host::{DatabaseConfig, HostConfig, SigningKey};
 
 use super::{Config, Mode};
 use crate::error::Error;
@@ -40,6 +41,9 @@ impl Config {
             plugins_disabled: self.plugins_disabled,
             plugins_by_default: self.plugins.by_default.clone(),
             registry_open_blob_bytes_max: self.registry.open_blob_bytes_max,
+            registry_origin: self.registry.origin.clone(),
+            registry_key: self.registry.signing_key_file.as_deref().map(signing_key).transpose()?.map(Arc::new),
+            registry_timestamp_hours: self.registry.timestamp_hours,
             tenants_labelled_max: self.telemetry.tenants_labelled_max,
         })
     }
@@ -54,6 +58,11 @@ fn key(path: &Path) -> Result<[u8; 32], Error> {
     let decoded =
         data_encoding::HEXLOWER_PERMISSIVE.decode(bytes.trim_ascii()).ok().and_then(|bytes| bytes.try_into().ok());
     decoded.ok_or_else(|| Error::Unusable { path: path.to_owned(), wanted: "a key of 32 bytes or 64 hex digits" })
+}
+
+fn signing_key(path: &Path) -> Result<SigningKey, Error> {
+    let wanted = "a private Ed25519 key in PEM";
+    SigningKey::from_pem(&text(path)?).map_err(|_| Error::Unusable { path: path.to_owned(), wanted })
 }
 
 fn text(path: &Path) -> Result<String, Error> {

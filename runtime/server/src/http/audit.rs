@@ -1,9 +1,12 @@
 //! `/api/v1/audit`: what was done on this host, and the proof that nothing was changed afterwards.
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use bulkhead_host::view;
+use http::header::CONTENT_TYPE;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +34,18 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         || get(verify),
     )
     .answers::<ProofBody>(200),
+    Endpoint::new(
+        "get",
+        "/api/v1/audit/export",
+        Who::Security,
+        "The whole log, one entry a line, to be checked without the host; whole only if it ends in good order",
+        || get(export),
+    )
+    .answers_file(LINES),
 ];
+
+/// Media type of JSON, one value a line.
+const LINES: &str = "application/x-ndjson";
 
 /// An entry of the audit log.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -109,6 +123,16 @@ async fn list(
         Order::Desc => app.host.list_audit_newest(&actor, &page).await?,
     };
     Ok(List::page(entries, AuditBody::of))
+}
+
+async fn export(State(app): State<App>, Admin(actor): Admin) -> Result<Response, Problem> {
+    let export = app.host.export_audit(&actor).await?;
+    // Read as fast as the client takes it.
+    let pieces = futures_util::stream::unfold(export, async |mut export| {
+        let piece = export.next().await?;
+        Some((piece, export))
+    });
+    Ok(([(CONTENT_TYPE, LINES)], Body::from_stream(pieces)).into_response())
 }
 
 async fn verify(State(app): State<App>, Admin(actor): Admin) -> Result<Json<ProofBody>, Problem> {

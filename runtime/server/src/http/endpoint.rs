@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use super::problem::Problem;
 use super::{
     audit, capabilities, health, hooks, kill, migrations, oci, operations, plugins, policy, problems, registry,
-    reviews, revocations, schemas, tenant_plugins, tenants, usage,
+    registry_log, reviews, revocations, schemas, tenant_plugins, tenants, usage,
 };
 use crate::app::App;
 
@@ -105,6 +105,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Endpoint> {
         tenant_plugins::ENDPOINTS,
         hooks::ENDPOINTS,
         registry::ENDPOINTS,
+        registry_log::ENDPOINTS,
     ]
     .into_iter()
     .flatten()

@@ -42,6 +42,8 @@ struct Ready {
     ready: bool,
     /// Why not, if not.
     reasons: Vec<String>,
+    /// What an operator must look at while the host serves, such as `registry-log-broken: ...`.
+    alarms: Vec<String>,
 }
 
 async fn health(State(app): State<App>) -> Json<HostHealth> {
@@ -51,7 +53,7 @@ async fn health(State(app): State<App>) -> Json<HostHealth> {
 async fn ready(State(app): State<App>) -> (StatusCode, Json<Ready>) {
     let readiness = app.host.readiness();
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Ready { ready: readiness.ready, reasons: readiness.reasons }))
+    (status, Json(Ready { ready: readiness.ready, reasons: readiness.reasons, alarms: app.host.alarms() }))
 }
 
 /// What the listener for operators answers.

@@ -101,7 +101,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
 const TTL_DEFAULT_S: u64 = 90 * 86_400;
 
 /// Who asks: with a token of the host or of the registry. Each request counts against its rate.
-struct Asking(RegistryActor);
+pub(super) struct Asking(pub(super) RegistryActor);
 
 impl FromRequestParts<App> for Asking {
     type Rejection = Problem;

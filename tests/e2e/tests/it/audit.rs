@@ -23,7 +23,10 @@ async fn every_act_is_in_the_chain_with_its_actor() {
         .collect();
     insta::assert_json_snapshot!(acts, @r#"
     [
+      "key.new by bulkhead",
+      "key.new by bulkhead",
       "policy.install by sec",
+      "key.add by sec",
       "tenant.create by root",
       "release.register by root",
       "plugin.install by root",

@@ -4,6 +4,7 @@
 
 mod attachments;
 mod audit;
+mod audit_offline;
 mod bad_input;
 mod capabilities;
 mod cli;

@@ -1,9 +1,10 @@
 //! The plugin registry by its protocol: what every client of it does, on both engines.
-//! Helpers stand here; one file for each part of the protocol.
+//! Helpers stand here; one file for each part of the protocol, and one for the log.
 
 mod access;
 mod blobs;
 mod collect;
+mod log;
 mod manifests;
 mod plugins;
 mod uploads;
