@@ -3,20 +3,23 @@
 
 mod evidence;
 mod rules;
+mod standing;
 
 use bulkhead_model::limits::LimitsCeiling;
 use bulkhead_model::manifest::Category;
-use bulkhead_model::{Code, Digest, Grants, Interface, Manifest, PluginId, TenantId, Version};
+use bulkhead_model::{Code, Digest, Grants, Interface, Manifest, PluginId, TenantId, TrustLevel, Version};
 use jiff::Timestamp;
 
-use self::evidence::Evidence;
+pub use self::standing::{late_signatures, level};
+
+use self::evidence::{Evidence, Times};
 use crate::agreement;
 use crate::artifact::{self, Artifact};
 use crate::facts::Facts;
 use crate::imports::Imports;
-use crate::policy::{Ceiling, Mode, Pattern, Policy, Rule};
+use crate::policy::{Ceiling, Mode, Pattern, Policy, Rule, Signers};
 use crate::refusal::{Refusal, tidy};
-use crate::statement::Role;
+use crate::statement::{Decision, Role};
 use crate::structure::{StructuralLimits, Structure};
 
 /// What the host knows besides policy and bytes. The default knows nothing, and checks as much.
@@ -27,6 +30,9 @@ pub struct State {
     pub known: Option<Known>,
     /// Judge for this tenant: only rules that name it count.
     pub tenant: Option<TenantId>,
+    /// When the release was admitted: the keys of its signers had to be valid by then, and need not be any more. `None`
+    /// judges it as one that comes now.
+    pub admitted_at: Option<Timestamp>,
     /// Version of the runtime that will load it; without it a rule with `min_runtime` is not met.
     pub runtime: Option<semver::Version>,
 }
@@ -53,6 +59,32 @@ pub struct Signer {
     pub key_id: Digest,
 }
 
+/// What a reviewer signed about a release.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedReview {
+    /// Name of the reviewer.
+    pub principal: String,
+    /// What was decided.
+    pub decision: Decision,
+    /// The release that it was compared with, or in whose place it may come.
+    pub base_digest: Option<Digest>,
+    /// Digest of the difference that was looked at.
+    pub capability_diff_digest: Option<Digest>,
+}
+
+impl SignedReview {
+    fn lets_back_from(&self, newer: &Digest) -> bool {
+        self.decision == Decision::Rollback && self.base_digest.as_ref() == Some(newer)
+    }
+
+    /// Whether it agrees to exactly this step.
+    pub fn approves(&self, base: &Digest, diff: &Digest) -> bool {
+        self.decision == Decision::Approve
+            && self.base_digest.as_ref() == Some(base)
+            && self.capability_diff_digest.as_ref() == Some(diff)
+    }
+}
+
 /// A yes, and what it is worth.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
@@ -68,6 +100,8 @@ pub struct Verdict {
     pub policy_version: u64,
     /// The rule that said so.
     pub rule: String,
+    /// How far that rule trusts what its signers ship.
+    pub trust: TrustLevel,
     /// Who signed.
     pub signers: Vec<Signer>,
     /// Whether the plugin is `core`: asked for by the manifest and granted by the rule.
@@ -76,6 +110,14 @@ pub struct Verdict {
     pub critical: bool,
     /// Whether a rule that is met wants a version that widens what it may do to wait for a reviewer.
     pub review_wider: bool,
+    /// Whether a rule that is met wants a reviewer's signature for going back to this release from a newer one.
+    pub review_rollback: bool,
+    /// The reviewers whom the rule names.
+    pub reviewers: Vec<Signers>,
+    /// Who may sign for going back to this release.
+    pub rollback_reviewers: Vec<Signers>,
+    /// What reviewers signed about it.
+    pub reviews: Vec<SignedReview>,
     /// Manifest request ∩ real imports ∩ ceiling. A tenant's consent may narrow it further.
     pub grants: Grants,
     /// Most of each limit of a call.
@@ -90,6 +132,17 @@ impl Verdict {
     /// Whether the rule names this tenant.
     pub fn allows_tenant(&self, tenant: &TenantId) -> bool {
         self.tenants.iter().any(|pattern| pattern.matches(tenant.as_str()))
+    }
+
+    /// Whether the rule's reviewers signed that it may come in the place of `base`, having looked at exactly this difference.
+    pub fn is_approved(&self, base: &Digest, diff: &Digest) -> bool {
+        rules::agreed(&self.reviewers, &self.reviews, |said| said.approves(base, diff))
+    }
+
+    /// Whether a reviewer signed, where one must, that it may come back in the place of the newer release.
+    pub fn may_come_back_from(&self, newer: &Digest) -> bool {
+        let signed = || rules::agreed(&self.rollback_reviewers, &self.reviews, |said| said.lets_back_from(newer));
+        !self.review_rollback || signed()
     }
 
     /// Whether a plugin that runs under `other` may go on as it is: what it may do and use is the same.
@@ -210,7 +263,7 @@ pub fn evaluate_unsigned_dev(
 ) -> Result<Verdict, Vec<Refusal>> {
     let parsed = facts.parse()?;
     let mut refusals = agreement::with_component(&parsed.manifest, &parsed.imports, &parsed.exports);
-    refusals.extend(rules::denied(policy, &parsed.manifest.plugin, digest, Mode::Enforce, now));
+    refusals.extend(rules::denied(policy, of(&parsed.manifest), digest, Mode::Enforce, now));
     if !refusals.is_empty() {
         return Err(tidy(refusals));
     }
@@ -221,10 +274,15 @@ pub fn evaluate_unsigned_dev(
         sequence: 0,
         policy_version: 0,
         rule: "dev".to_owned(),
+        trust: TrustLevel::Untrusted,
         signers: Vec::new(),
         core: false,
         critical: false,
         review_wider: false,
+        review_rollback: false,
+        reviewers: Vec::new(),
+        rollback_reviewers: Vec::new(),
+        reviews: Vec::new(),
         grants: Grants::of(used(&parsed.manifest, &parsed.imports)),
         limits_ceiling: LimitsCeiling::default(),
         tenants: vec![Pattern::any()],
@@ -239,6 +297,11 @@ struct Release<'a> {
     manifest: &'a Manifest,
     imports: &'a Imports,
     structure: &'a Structure,
+}
+
+/// Plugin and version of a manifest.
+fn of(manifest: &Manifest) -> (&PluginId, &Version) {
+    (&manifest.plugin.id, &manifest.plugin.version)
 }
 
 /// Interfaces that the plugin asks for and really uses. Migrations use `sql` although no import says so.
@@ -256,22 +319,29 @@ fn explain_release(
     state: &State,
     now: Timestamp,
 ) -> Explanation {
-    let evidence = Evidence::of_release(release, bundles, policy, now);
+    let evidence = Evidence::of_release(release, bundles, policy, Times::of(state, now));
     let plugin = release.manifest.plugin.id.as_str();
     let (named, observed): (Vec<&Rule>, Vec<&Rule>) =
         policy.allow.iter().filter(|rule| rule.plugin.matches(plugin)).partition(|rule| rule.mode == Mode::Enforce);
     let observed = observations(&observed, release, &evidence, policy, state, now);
-    let reasons: Vec<Vec<Refusal>> =
-        named.iter().map(|rule| rules::unmet(rule, release, &evidence, state, now)).collect();
+    let unmet = |rule: &&Rule| {
+        let mut reasons = rules::unmet(rule, release, &evidence, state, now);
+        let reviewers = rules::rollback_reviewers(policy, rule);
+        reasons.extend(rules::downgrade(release, &evidence, state, &reviewers));
+        reasons
+    };
+    let reasons: Vec<Vec<Refusal>> = named.iter().map(unmet).collect();
     let rules = named.iter().zip(&reasons).map(|(rule, reasons)| (rule.id.clone(), tidy(reasons.clone()))).collect();
 
-    let mut refusals = rules::against_all(policy, release, &evidence, state, now);
+    let mut refusals = rules::against_all(policy, release, now);
     refusals.extend(evidence.fatal.iter().cloned());
     // Any rule that is met may be the one that decides in some tenant.
-    let review_wider = named.iter().zip(&reasons).any(|(rule, reasons)| rule.review_wider && reasons.is_empty());
+    let met = || named.iter().zip(&reasons).filter(|(_, reasons)| reasons.is_empty()).map(|(rule, _)| rule);
+    let review_wider = met().any(|rule| rule.review_wider);
+    let review_rollback = met().any(|rule| rule.review_rollback || rule.reviewers().next().is_some());
     let decision = match named.iter().zip(&reasons).min_by_key(|(_, reasons)| reasons.len()) {
         Some((rule, reasons)) if reasons.is_empty() && refusals.is_empty() => {
-            Ok(Verdict { review_wider, ..verdict(rule, release, &evidence, policy) })
+            Ok(Verdict { review_wider, review_rollback, ..verdict(rule, release, &evidence, policy) })
         }
         Some((_, reasons)) => {
             refusals.extend(reasons.iter().cloned());
@@ -279,6 +349,7 @@ fn explain_release(
         }
         None => {
             refusals.extend(evidence.weak.iter().cloned());
+            refusals.extend(rules::downgrade(release, &evidence, state, &[]));
             if !bundles.is_empty() {
                 refusals.push(Refusal::new(Code::UnknownSigner, format!("no rule of the policy names `{plugin}`")));
             }
@@ -298,7 +369,7 @@ fn observations(
     now: Timestamp,
 ) -> Vec<Observation> {
     let by_deny = |refusal| Observation { by: "deny".to_owned(), refusal };
-    let denied = rules::denied(policy, &release.manifest.plugin, &release.digest, Mode::Observe, now);
+    let denied = rules::denied(policy, of(release.manifest), &release.digest, Mode::Observe, now);
     let mut observed: Vec<_> = denied.into_iter().chain(evidence.observed.iter().cloned()).map(by_deny).collect();
     let concerns = |rule: &&&Rule| {
         state.tenant.as_ref().is_none_or(|tenant| rule.tenants.iter().any(|one| one.matches(tenant.as_str())))
@@ -337,10 +408,15 @@ fn verdict(rule: &Rule, release: &Release<'_>, evidence: &Evidence, policy: &Pol
         sequence: evidence.sequence(),
         policy_version: policy.version,
         rule: rule.id.clone(),
+        trust: rule.level(),
         signers: evidence.signers(),
         core: rule.core && plugin.category == Category::Core,
         critical: rule.critical && plugin.critical,
         review_wider: rule.review_wider,
+        review_rollback: rule.review_rollback,
+        reviewers: rule.reviewers().cloned().collect(),
+        rollback_reviewers: rules::rollback_reviewers(policy, rule),
+        reviews: evidence.reviews(),
         // `rules::unmet` has refused whatever the ceiling does not hold.
         grants: Grants::of(used(release.manifest, release.imports)),
         limits_ceiling: rule.limits.clone(),

@@ -7,6 +7,7 @@ pub mod artifact;
 pub mod bundle;
 pub mod capabilities;
 pub mod dsse;
+mod envelope;
 pub mod exports;
 pub mod facts;
 pub mod files;
@@ -34,6 +35,7 @@ pub use key::{SigningKey, VerifyingKey};
 
 pub use pack::pack;
 pub use policy::Policy;
+pub use policy::roots::Roots;
 pub use refusal::Refusal;
 pub use statement::{ReleaseStatement, Review, Role};
 pub use structure::{StructuralLimits, Structure};

@@ -2,14 +2,16 @@
 //! It judges nothing itself; `admit` weighs a release against it.
 
 mod envelope;
+mod level;
 mod lint;
 mod pattern;
 mod read;
+pub mod roots;
 mod time;
 mod write;
 
 use bulkhead_model::limits::LimitsCeiling;
-use bulkhead_model::{Code, Coded, Digest, Issue};
+use bulkhead_model::{Code, Coded, Digest, Issue, TrustLevel};
 use jiff::Timestamp;
 use semver::VersionReq;
 
@@ -101,8 +103,12 @@ pub struct Rule {
     pub signers: Vec<Signers>,
     /// Tenants that may enable it.
     pub tenants: Vec<Pattern>,
+    /// How far it trusts what its signers ship, where it says so; see [`Rule::level`].
+    pub trust: Option<TrustLevel>,
     /// Whether a version that widens what it may do waits for a reviewer.
     pub review_wider: bool,
+    /// Whether going back to an older version needs a reviewer's signature.
+    pub review_rollback: bool,
     /// Oldest runtime that may load it.
     pub runtime_min: Option<semver::Version>,
     /// Whether `category = "core"` of a manifest counts.
@@ -190,6 +196,20 @@ impl Coded for Error {
     }
 }
 
+impl Rule {
+    /// How far the rule trusts what its signers ship. One that does not say it is `untrusted`, or `core` where it lets a
+    /// plugin be core or critical.
+    pub fn level(&self) -> TrustLevel {
+        let granted = if self.core || self.critical { TrustLevel::Core } else { TrustLevel::Untrusted };
+        self.trust.unwrap_or(granted)
+    }
+
+    /// The reviewers whom it names.
+    pub(crate) fn reviewers(&self) -> impl Iterator<Item = &Signers> {
+        self.signers.iter().filter(|signers| signers.role == Role::Reviewer)
+    }
+}
+
 impl Deny {
     /// Reads one deny entry in JSON, by the rules of a policy's; pointers begin at the entry.
     pub fn from_json(bytes: &[u8]) -> Result<Self, Error> {
@@ -239,6 +259,15 @@ impl Policy {
     pub(crate) fn keys(&self) -> Vec<VerifyingKey> {
         let principals = self.principals.iter().flat_map(|principal| principal.keys.iter());
         principals.chain(self.deny.iter().filter_map(|deny| deny.key.as_ref())).copied().collect()
+    }
+
+    /// Whoever some rule names as a reviewer.
+    pub(crate) fn reviewers(&self) -> Vec<String> {
+        let rules = self.allow.iter().filter(|rule| rule.mode == Mode::Enforce);
+        let mut names: Vec<String> = rules.flat_map(Rule::reviewers).flat_map(|signers| signers.of.clone()).collect();
+        names.sort();
+        names.dedup();
+        names
     }
 
     /// Whose key it is.

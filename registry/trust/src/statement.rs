@@ -106,6 +106,8 @@ pub enum Decision {
     Approve,
     /// Does not.
     Reject,
+    /// Lets the release come in the place of the newer one that `base_digest` names; counts towards no other threshold.
+    Rollback,
 }
 
 impl ReleaseStatement {
@@ -254,6 +256,9 @@ impl Predicate {
     /// The reviewer's fields come together or not at all.
     fn review(&self) -> Result<Option<Review>, Refusal> {
         match (self.policy_version, self.decision, &self.reason) {
+            (Some(_), Some(Decision::Rollback), Some(_)) if self.base_digest.is_none() => {
+                Err(malformed("a review that lets a release come back names the newer one in `base_digest`"))
+            }
             (Some(policy_version), Some(decision), Some(reason)) if reason.len() <= REASON_BYTES_MAX => {
                 Ok(Some(Review {
                     policy_version,

@@ -296,7 +296,7 @@ pub(crate) fn count(number: usize, noun: &str) -> String {
 /// The exit of a failure with this code.
 pub(crate) fn exit_of(code: Code) -> Exit {
     match code.kind() {
-        _ if code.is_refusal() => Exit::Refused,
+        _ if code.is_refusal() || code.is_review() => Exit::Refused,
         Kind::NotFound => Exit::NotFound,
         _ => Exit::Failed,
     }
@@ -361,7 +361,7 @@ mod tests {
     fn each_code_of_a_refusal_ends_with_3_and_each_absence_with_4() {
         for code in Code::ALL {
             let wanted = match code.kind() {
-                _ if code.is_refusal() => Exit::Refused,
+                _ if code.is_refusal() || code.is_review() => Exit::Refused,
                 Kind::NotFound => Exit::NotFound,
                 _ => Exit::Failed,
             };

@@ -14,6 +14,7 @@ pub mod registry;
 mod releases;
 mod reviews;
 mod revocations;
+mod roots;
 pub mod tenant;
 mod tenant_plugins;
 mod tenants;
@@ -30,6 +31,7 @@ pub use policies::PolicyRow;
 pub use releases::{NewRelease, PluginVersionRow, StoredRelease};
 pub use reviews::{NewReview, ReviewRow};
 pub use revocations::RevocationRow;
+pub use roots::RootsRow;
 pub use tenant::{
     BlobInfo, BlobPage, BlobWriter, ConstraintKind, Cursor, Isolation, KvCondition, KvEntry, KvOutcome, KvPage,
     PluginStore, PluginTx, Statement, StorageError, Table, Value,

@@ -144,6 +144,17 @@ impl Tx {
         found.map(row).transpose()
     }
 
+    /// Versions of a plugin that were installed, the one installed last first.
+    pub async fn list_installed_versions(&mut self, plugin: &PluginId) -> Result<Vec<PluginVersionRow>, Error> {
+        const LIST_INSTALLED_VERSIONS: &str = "SELECT plugin_id, version, digest, facts, sequence, size_bytes, registered_by, created_at, \
+             held_reason FROM plugin_versions WHERE plugin_id = $1 AND installed_at IS NOT NULL ORDER BY installed_at DESC LIMIT $2";
+        let rows: Vec<Columns> = on_engine!(self, |conn| {
+            sqlx::query_as(LIST_INSTALLED_VERSIONS).bind(plugin.as_str()).bind(VERSIONS_MAX).fetch_all(conn).await
+        })
+        .map_err(Error::query("list_installed_versions"))?;
+        rows.into_iter().map(row).collect()
+    }
+
     /// Versions of every plugin by plugin and version text, those behind `after`; two empty texts begin.
     pub async fn list_all_versions(
         &mut self,
@@ -337,6 +348,8 @@ impl Tx {
 single_reads! {
     /// The version that was installed last, if any was, also of a plugin that was uninstalled.
     find_installed_version(plugin: &PluginId) -> Option<PluginVersionRow>;
+    /// Versions of a plugin that were installed, the one installed last first.
+    list_installed_versions(plugin: &PluginId) -> Vec<PluginVersionRow>;
     /// Versions of every plugin by plugin and version text, those behind `after`; two empty texts begin.
     list_all_versions(after: (&str, &str), limit: u32) -> Vec<(PluginId, Version)>;
     /// The version with its bundles.

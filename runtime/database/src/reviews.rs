@@ -184,6 +184,18 @@ impl Tx {
         found.map(row).transpose()
     }
 
+    /// The review for which this release waits, the newest.
+    pub async fn find_pending_review(&mut self, digest: &Digest) -> Result<Option<ReviewRow>, Error> {
+        const FIND_PENDING_REVIEW: &str = "SELECT review_id, plugin_id, version, digest, base_version, base_digest, diff_digest, wider, \
+             registered_by, installed_by, operation_id, status, created_at, decided_by, decided_at, reason \
+             FROM reviews WHERE digest = $1 AND status = 'pending' ORDER BY created_at DESC LIMIT 1";
+        let found: Option<Columns> = on_engine!(self, |conn| {
+            sqlx::query_as(FIND_PENDING_REVIEW).bind(digest.to_string()).fetch_optional(conn).await
+        })
+        .map_err(Error::query("find_pending_review"))?;
+        found.map(row).transpose()
+    }
+
     /// Reviews behind `after` (when it began to wait, and its id), oldest first; an empty `status` stands for every one.
     pub async fn list_reviews(
         &mut self,
@@ -213,6 +225,8 @@ single_reads! {
     find_review(review: &str) -> Option<ReviewRow>;
     /// What was decided about the step from one release to another, or that it waits.
     find_review_of(digest: &Digest, base: &Digest) -> Option<ReviewRow>;
+    /// The review for which this release waits, the newest.
+    find_pending_review(digest: &Digest) -> Option<ReviewRow>;
     /// Reviews behind `after`, oldest first; an empty `status` stands for every one.
     list_reviews(status: &str, after: (i64, &str), limit: u32) -> Vec<ReviewRow>;
 }

@@ -13,7 +13,7 @@ use bulkhead_database::tenant::{PluginStorage, StorageConfig};
 use bulkhead_engine::{Engine, EngineConfig};
 use bulkhead_model::{Actor, PluginId, Role, TenantId, Version};
 use bulkhead_oci::Registry;
-use bulkhead_trust::VerifyingKey;
+use bulkhead_trust::{Roots, VerifyingKey};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,7 +25,7 @@ use crate::clock;
 use crate::config::{HostConfig, Mode};
 use crate::denials::Denials;
 use crate::error::Error;
-use crate::in_force::InForce;
+use crate::in_force::{InForce, RootKeys};
 use crate::ledgers::Ledgers;
 use crate::log_watch::LogWatch;
 use crate::observations::Observations;
@@ -56,7 +56,7 @@ pub(crate) struct Inner {
     pub(crate) engine: Engine,
     pub(crate) verifier: Verifier,
     pub(crate) registry: Registry,
-    pub(crate) policy_roots: Vec<VerifyingKey>,
+    pub(crate) roots: RootKeys,
     pub(crate) policy: InForce,
     pub(crate) observations: Observations,
     pub(crate) denials: Denials,
@@ -123,6 +123,7 @@ impl Host {
             .map(|pem| VerifyingKey::from_pem(pem))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| Error::Configuration(format!("a policy root key is not usable: {error}")))?;
+        let policy_threshold = usize::try_from(config.policy_threshold).unwrap_or(usize::MAX);
         let db = Db::open(&config.database).await?;
         let storage_config = StorageConfig { login_key: config.storage_login_key, ..StorageConfig::default() };
         let storage = PluginStorage::beside(&db, &config.data_dir, &storage_config).await?;
@@ -139,7 +140,7 @@ impl Host {
         let inner = Inner {
             verifier,
             registry,
-            policy_roots,
+            roots: RootKeys::new(Roots::anchor(policy_roots, policy_threshold)),
             policy: InForce::new(),
             observations: Observations::default(),
             denials: Denials::default(),

@@ -1,11 +1,15 @@
 //! What decides at this moment: the installed policy with every revocation as a deny entry of it, and the policy that is only
-//! observed. It judges nothing; `release` does.
+//! observed; and the root keys that sign policies. It judges nothing; `release` does.
 
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use bulkhead_trust::Policy;
+use bulkhead_model::Code;
+use bulkhead_model::manifest::Issue;
 use bulkhead_trust::policy::Deny;
+use bulkhead_trust::{Policy, Roots};
+
+use crate::error::Error;
 
 /// The policies of this host. Readers take no lock.
 pub(crate) struct InForce {
@@ -83,4 +87,60 @@ fn with(policy: &Policy, revoked: &[Deny]) -> Policy {
     let mut policy = policy.clone();
     policy.deny.extend_from_slice(revoked);
     policy
+}
+
+/// The root keys of this host. Readers take no lock.
+pub(crate) struct RootKeys {
+    anchor: Roots,
+    in_force: ArcSwap<RootsInForce>,
+}
+
+/// The root keys that sign policies now.
+pub(crate) struct RootsInForce {
+    /// The keys; the last ones that were known where the chain is broken.
+    pub(crate) roots: Roots,
+    /// Why none of them counts, if none does.
+    pub(crate) broken: Option<String>,
+}
+
+impl RootKeys {
+    /// The configured keys, with which the chain begins.
+    pub(crate) fn new(anchor: Roots) -> Self {
+        let in_force = ArcSwap::from_pointee(RootsInForce { roots: anchor.clone(), broken: None });
+        Self { anchor, in_force }
+    }
+
+    /// The configured keys.
+    pub(crate) const fn anchor(&self) -> &Roots {
+        &self.anchor
+    }
+
+    /// What is in force.
+    pub(crate) fn load(&self) -> Arc<RootsInForce> {
+        self.in_force.load_full()
+    }
+
+    /// Puts roots in force.
+    pub(crate) fn put(&self, roots: Roots) {
+        self.in_force.store(Arc::new(RootsInForce { roots, broken: None }));
+    }
+
+    /// Puts none in force until the chain is read again and is whole.
+    pub(crate) fn break_off(&self, reason: &str) {
+        let roots = self.load().roots.clone();
+        self.in_force.store(Arc::new(RootsInForce { roots, broken: Some(reason.to_owned()) }));
+    }
+}
+
+impl RootsInForce {
+    /// The keys, if they count.
+    pub(crate) fn usable(&self) -> Result<&Roots, Error> {
+        match &self.broken {
+            None => Ok(&self.roots),
+            Some(reason) => {
+                let message = format!("the chain of root keys is broken: {reason}");
+                Err(Error::Invalid { code: Code::PolicyInvalid, issues: vec![Issue::new("", message)] })
+            }
+        }
+    }
 }

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use bulkhead_database::StoredRelease;
 use bulkhead_database::tenant::{Phase, PluginMigration, ViewSelect};
+use bulkhead_database::{PluginVersionRow, StoredRelease};
 use bulkhead_engine::{Admitted, Component};
-use bulkhead_model::{Digest, HookName, Manifest, PluginId, TenantId, Version};
-use bulkhead_trust::admit::Observation;
+use bulkhead_model::{Digest, HookName, Manifest, PluginId, TenantId, TrustLevel, Version};
+use bulkhead_trust::admit::{Explanation, Observation};
 use bulkhead_trust::{Artifact, Facts, Refusal, State, StructuralLimits, Verdict};
 use jsonschema::Validator;
 
@@ -28,6 +28,8 @@ pub(crate) struct Release {
     pub(crate) manifest: Arc<Manifest>,
     facts: Facts,
     bundles: ArcSwap<Vec<Vec<u8>>>,
+    /// When it was registered, in microseconds since 1970.
+    admitted_at: i64,
     pub(crate) routes: RouteTable,
     pub(crate) extension_points: Vec<Arc<DeclaredHook>>,
     /// What it publishes to other plugins.
@@ -105,7 +107,7 @@ impl Host {
 
     async fn load_release(&self, StoredRelease { row, bundles }: StoredRelease) -> Result<Arc<Release>, Error> {
         let facts = facts(&row.facts)?;
-        self.judge(&facts, &row.digest, &bundles, &State::default())?;
+        self.judge(&facts, &row.digest, &bundles, &admitted(row.created_at))?;
         let component = match self.inner.engine.load(Admitted::new(row.digest, facts.digest())) {
             Ok(component) => component,
             Err(bulkhead_engine::Error::NotCompiled(_) | bulkhead_engine::Error::CacheMismatch(_)) => {
@@ -123,6 +125,7 @@ impl Host {
             manifest: Arc::new(manifest),
             facts,
             bundles: ArcSwap::from_pointee(bundles),
+            admitted_at: row.created_at,
             extension_points,
             views,
             component,
@@ -140,48 +143,55 @@ impl Host {
         bundles: &[Vec<u8>],
         state: &State,
     ) -> Result<Verdict, Error> {
-        let (decision, observed) = self.judge_beside(facts, digest, bundles, state);
-        let verdict = decision.map_err(Error::Refused)?;
-        for code in self.inner.observations.note(&verdict.plugin, state.tenant.as_ref(), observed, clock::now()) {
+        let explained = self.explained(facts, digest, bundles, state);
+        let verdict = explained.decision.map_err(Error::Refused)?;
+        let tenant = state.tenant.as_ref();
+        for code in self.inner.observations.note(&verdict.plugin, tenant, explained.observed, clock::now()) {
             metrics::counter!("bulkhead_denied_total", "reason" => format!("observed-{code}")).increment(1);
         }
         Ok(verdict)
     }
 
-    /// The policy's word, and what would have been denied by what is only observed.
-    pub(crate) fn judge_beside(
-        &self,
-        facts: &Facts,
-        digest: &Digest,
-        bundles: &[Vec<u8>],
-        state: &State,
-    ) -> (Result<Verdict, Vec<Refusal>>, Vec<Observation>) {
+    /// The policy's word, what each rule makes of the release, and what would have been denied by what is only observed.
+    pub(crate) fn explained(&self, facts: &Facts, digest: &Digest, bundles: &[Vec<u8>], state: &State) -> Explanation {
         let (policy, now) = (self.inner.policy.load(), clock::now());
         if self.inner.config.mode == Mode::Dev && bundles.is_empty() {
-            return (bulkhead_trust::admit::evaluate_unsigned_dev(facts, digest, &policy, now), Vec::new());
+            let decision = bulkhead_trust::admit::evaluate_unsigned_dev(facts, digest, &policy, now);
+            return Explanation { decision, rules: Vec::new(), signers: Vec::new(), observed: Vec::new() };
         }
         let bundles: Vec<&[u8]> = bundles.iter().map(Vec::as_slice).collect();
         let state = State { runtime: bulkhead_engine::runtime_version(), ..state.clone() };
-        let explained = bulkhead_trust::admit::explain(facts, digest, &bundles, &policy, &state, now);
-        let mut observed = explained.observed;
+        let mut explained = bulkhead_trust::admit::explain(facts, digest, &bundles, &policy, &state, now);
         if let Some(policy) = self.inner.policy.observed()
             && let Err(refusals) = bulkhead_trust::evaluate(facts, digest, &bundles, &policy, &state, now)
         {
             let by = format!("policy version {}", policy.version);
-            observed.extend(refusals.into_iter().map(|refusal| Observation { by: by.clone(), refusal }));
+            explained.observed.extend(refusals.into_iter().map(|refusal| Observation { by: by.clone(), refusal }));
         }
-        (explained.decision, observed)
+        explained
+    }
+
+    /// How far policy trusts a stored release, in a tenant or at all; `None` where it is not allowed there.
+    pub(crate) async fn trust_of(
+        &self,
+        row: &PluginVersionRow,
+        tenant: Option<&TenantId>,
+    ) -> Result<Option<TrustLevel>, Error> {
+        let bundles = self.inner.db.list_bundles(&row.digest).await?;
+        let state = State { tenant: tenant.cloned(), ..admitted(row.created_at) };
+        let decision = self.explained(&facts(&row.facts)?, &row.digest, &bundles, &state).decision;
+        Ok(decision.ok().map(|verdict| verdict.trust))
     }
 
     /// The verdict on a loaded release in the fleet, made now.
     pub(crate) fn fleet_verdict(&self, release: &Release) -> Result<Verdict, Error> {
-        self.judge(&release.facts, &release.digest, &release.bundles.load(), &State::default())
+        self.judge(&release.facts, &release.digest, &release.bundles.load(), &admitted(release.admitted_at))
     }
 
     /// The verdict on a release in a tenant, made now: the rule that names the tenant decides what the plugin may do
     /// there. None is kept, because time alone can change it.
     pub(crate) fn verdict(&self, release: &Release, tenant: &TenantId) -> Result<Arc<Verdict>, Error> {
-        let state = State { tenant: Some(tenant.clone()), ..State::default() };
+        let state = State { tenant: Some(tenant.clone()), ..admitted(release.admitted_at) };
         self.judge(&release.facts, &release.digest, &release.bundles.load(), &state).map(Arc::new)
     }
 
@@ -259,6 +269,12 @@ impl Host {
         // The map's own reference is the last one.
         self.inner.releases.lock().retain(|_, release| Arc::strong_count(release) > 1);
     }
+}
+
+/// What is known of a release that was registered then, in microseconds since 1970: the keys of its signers need not be
+/// valid any more.
+pub(crate) fn admitted(at: i64) -> State {
+    State { admitted_at: jiff::Timestamp::from_microsecond(at).ok(), ..State::default() }
 }
 
 /// The facts of a stored release.

@@ -19,6 +19,8 @@ mod registry;
 mod registry_log;
 mod reviews;
 mod revocations;
+mod rollback;
+mod roots;
 mod simulate;
 mod status;
 mod tenant_plugins;

@@ -7,10 +7,10 @@ mod log;
 use bulkhead_model::audit::AuditRecord;
 use bulkhead_model::manifest::{HookKind, OnFailure};
 use bulkhead_model::{
-    Code, Digest, HookName, Interface, PluginId, PluginStatus, TenantId, TenantPluginStatus, Version,
+    Code, Digest, HookName, Interface, PluginId, PluginStatus, TenantId, TenantPluginStatus, TrustLevel, Version,
 };
 
-pub use decisions::{Change, Observation, Review, Revocation, Simulated};
+pub use decisions::{Change, Observation, Review, Revocation, RootsView, RuleWord, Simulated};
 pub use log::{AcceptedLog, LogLeaf};
 
 use crate::month::Month;
@@ -59,6 +59,8 @@ pub struct Plugin {
     pub tenants_enabled: u64,
     /// Health over the tenants of this node.
     pub health: Health,
+    /// How far policy trusts it; `None` where policy does not allow it.
+    pub trust: Option<TrustLevel>,
     /// Why the last step failed.
     pub last_error: Option<String>,
 }
@@ -76,6 +78,8 @@ pub struct PluginVersion {
     pub registered_by: String,
     /// When.
     pub created_at: i64,
+    /// How far policy trusts it; `None` where policy does not allow it.
+    pub trust: Option<TrustLevel>,
 }
 
 /// How a plugin fares.
@@ -125,6 +129,8 @@ pub struct TenantPlugin {
     pub granted: Vec<Interface>,
     /// Interfaces that the release asks for.
     pub requested: Vec<Interface>,
+    /// How far policy trusts it in this tenant; `None` where policy does not allow it here.
+    pub trust: Option<TrustLevel>,
 }
 
 /// A tenant.
@@ -350,6 +356,10 @@ pub struct Explanation {
     pub allowed: bool,
     /// The rule that decided.
     pub rule: Option<String>,
+    /// How far that rule trusts what its signers ship.
+    pub trust: Option<TrustLevel>,
+    /// Each rule that names the plugin, in the policy's order.
+    pub rules: Vec<RuleWord>,
     /// Principals whose signatures counted.
     pub signers: Vec<String>,
     /// Interfaces that it may use.
@@ -448,6 +458,8 @@ pub struct OfferedVersion {
     pub yank_reason: Option<String>,
     /// Who signed it.
     pub signers: Vec<RegistrySigner>,
+    /// The level that policy gives to what these signers ship; `None` where no rule names them for it.
+    pub trust: Option<TrustLevel>,
 }
 
 /// Who signed a version in the registry.

@@ -94,7 +94,7 @@ codes! {
     VersionOutOfRange = "version-out-of-range", Forbidden, "No rule allows this version",
         "Widen the version range of the rule, or publish a version inside it.";
     Downgrade = "downgrade", Conflict, "An older release than the one known",
-        "Going back needs an explicit act; publish a higher version and sequence otherwise.";
+        "Going back is an act of its own: `bulkhead plugin rollback ID --to VERSION --reason ...`; publish a higher version and sequence otherwise.";
     ThresholdNotMet = "threshold-not-met", Forbidden, "Too few signers of a required role",
         "Collect the missing signatures; each principal counts once per role.";
     CapabilityOverCeiling = "capability-over-ceiling", Forbidden, "The plugin asks for more than the rule allows",
@@ -237,6 +237,11 @@ impl Code {
                 | Self::TooLarge
                 | Self::Malformed
         )
+    }
+
+    /// Whether the code says that a reviewer has not agreed; the CLI ends with 3 as for a refusal.
+    pub const fn is_review(self) -> bool {
+        matches!(self, Self::PendingReview | Self::ReviewRejected | Self::SelfReview)
     }
 
     /// The code of this text.

@@ -13,6 +13,7 @@ pub mod manifest;
 pub mod route;
 pub mod state;
 pub mod trace;
+pub mod trust;
 
 pub use actor::{Actor, Role};
 pub use capability::{Grants, Interface};
@@ -23,6 +24,7 @@ pub use limits::{Entry, Limits, Reuse};
 pub use manifest::{Issue, Manifest};
 pub use state::{PluginStatus, TenantPluginStatus, Transition};
 pub use trace::TraceId;
+pub use trust::TrustLevel;
 
 /// Version of the WIT package `bulkhead:plugin` that this host serves.
 pub const CONTRACT_VERSION: semver::Version = semver::Version::new(0, 1, 0);

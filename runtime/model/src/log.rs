@@ -114,6 +114,14 @@ pub enum Event {
         /// Whether it is only observed.
         observed: bool,
     },
+    /// Root keys took the place of others.
+    #[serde(rename = "roots.install")]
+    RootsInstall {
+        /// Their version.
+        version: u64,
+        /// Digest of their signed envelope.
+        digest: String,
+    },
 }
 
 /// Bytes that are no leaf.
@@ -149,6 +157,7 @@ impl Event {
             Self::RevocationAdd { .. } => "revocation.add",
             Self::NamespaceGrant { .. } => "namespace.grant",
             Self::PolicyInstall { .. } => "policy.install",
+            Self::RootsInstall { .. } => "roots.install",
         }
     }
 
@@ -161,7 +170,8 @@ impl Event {
             | Self::BundleAdd { .. }
             | Self::RevocationAdd { .. }
             | Self::NamespaceGrant { .. }
-            | Self::PolicyInstall { .. } => None,
+            | Self::PolicyInstall { .. }
+            | Self::RootsInstall { .. } => None,
         }
     }
 }

@@ -25,6 +25,7 @@ mod registry;
 mod registry_log;
 mod reviews;
 mod revocations;
+mod roots;
 mod schemas;
 mod tenant_plugins;
 mod tenants;

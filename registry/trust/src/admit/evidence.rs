@@ -4,7 +4,7 @@
 use bulkhead_model::{Code, Digest};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Release, Signer};
+use super::{Release, SignedReview, Signer, State};
 use crate::bundle::{BUNDLES_MAX, Bundle, Verified};
 use crate::key::VerifyingKey;
 use crate::policy::{Deny, Mode, Policy, Principal};
@@ -17,8 +17,8 @@ const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(10);
 /// What the bundles prove.
 #[derive(Debug, Default)]
 pub(super) struct Evidence {
-    /// Signatures that count, and the sequence number that each vouches for.
-    counted: Vec<(Signer, u64)>,
+    /// Signatures that count.
+    counted: Vec<Counted>,
     /// Reasons against the release whatever else is signed: broken, contradicting or denied bundles.
     pub(super) fatal: Vec<Refusal>,
     /// Bundles by keys whose denial is only observed.
@@ -27,24 +27,44 @@ pub(super) struct Evidence {
     pub(super) weak: Vec<Refusal>,
 }
 
+/// A signature that counts.
+#[derive(Debug)]
+struct Counted {
+    signer: Signer,
+    /// The sequence number that it vouches for.
+    sequence: u64,
+    /// What a reviewer says.
+    review: Option<SignedReview>,
+}
+
+/// By what time the bundles are weighed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    /// The time of the verdict.
+    now: Timestamp,
+    /// When the signatures were taken: by then their keys had to be valid.
+    taken: Timestamp,
+}
+
+impl Times {
+    pub(super) fn of(state: &State, now: Timestamp) -> Self {
+        // A clock that went back makes nothing valid again.
+        Self { now, taken: state.admitted_at.map_or(now, |admitted| admitted.min(now)) }
+    }
+}
+
 impl Evidence {
     /// Weighs the bundles of a release.
-    pub(super) fn of_release(release: &Release<'_>, bundles: &[&[u8]], policy: &Policy, now: Timestamp) -> Self {
-        Self::gather(release.digest, Some(release), bundles, policy, now)
+    pub(super) fn of_release(release: &Release<'_>, bundles: &[&[u8]], policy: &Policy, times: Times) -> Self {
+        Self::gather(release.digest, Some(release), bundles, policy, times)
     }
 
     /// Weighs bundles when nothing but the digest of the bytes is known.
     pub(super) fn of_digest(digest: Digest, bundles: &[&[u8]], policy: &Policy, now: Timestamp) -> Self {
-        Self::gather(digest, None, bundles, policy, now)
+        Self::gather(digest, None, bundles, policy, Times { now, taken: now })
     }
 
-    fn gather(
-        digest: Digest,
-        release: Option<&Release<'_>>,
-        bundles: &[&[u8]],
-        policy: &Policy,
-        now: Timestamp,
-    ) -> Self {
+    fn gather(digest: Digest, release: Option<&Release<'_>>, bundles: &[&[u8]], policy: &Policy, times: Times) -> Self {
         let mut evidence = Self::default();
         if bundles.is_empty() {
             evidence.fatal.push(Refusal::new(Code::Unsigned, "there is no signature beside the artifact"));
@@ -59,13 +79,13 @@ impl Evidence {
             let named =
                 |refusal: Refusal| Refusal { detail: format!("bundle {number}: {}", refusal.detail), ..refusal };
             match Bundle::parse(bytes).and_then(|bundle| bundle.verify(&keys)) {
-                Ok(verified) => evidence.weigh(&verified, digest, release, policy, now, named),
+                Ok(verified) => evidence.weigh(&verified, digest, release, policy, times, named),
                 Err(refusal) if refusal.code == Code::UnknownSigner => evidence.weak.push(named(refusal)),
                 Err(refusal) => evidence.fatal.push(named(refusal)),
             }
         }
         if let Some((first, rest)) = evidence.counted.split_first()
-            && rest.iter().any(|(_, sequence)| *sequence != first.1)
+            && rest.iter().any(|one| one.sequence != first.sequence)
         {
             evidence.fatal.push(Refusal::new(Code::ManifestMismatch, "the statements name different sequence numbers"));
         }
@@ -78,14 +98,14 @@ impl Evidence {
         digest: Digest,
         release: Option<&Release<'_>>,
         policy: &Policy,
-        now: Timestamp,
+        times: Times,
         named: impl Fn(Refusal) -> Refusal,
     ) {
         let statement = &verified.statement;
         let contradictions = contradictions(statement, digest, release);
         let denies = |mode: Mode| {
             let denies = policy.deny.iter().filter(move |deny| deny.mode == mode);
-            let met = denies.filter(|deny| denies_key(deny, &verified.key, statement, now));
+            let met = denies.filter(|deny| denies_key(deny, &verified.key, statement, times.now));
             met.map(|deny| Refusal::new(Code::Revoked, format!("the key is denied: {}", reason(deny))))
         };
         let revoked = denies(Mode::Enforce);
@@ -96,29 +116,41 @@ impl Evidence {
             self.weak.push(named(Refusal::new(Code::UnknownSigner, "the key belongs to no principal")));
             return;
         };
-        let weak = weaknesses(statement, principal, now);
+        let weak = weaknesses(statement, principal, times);
         if fatal.is_empty() && weak.is_empty() {
             let signer =
                 Signer { principal: principal.name.clone(), role: statement.role(), key_id: verified.key.id() };
-            self.counted.push((signer, statement.sequence));
+            let review = statement.review.as_ref().map(|review| SignedReview {
+                principal: principal.name.clone(),
+                decision: review.decision,
+                base_digest: review.base_digest,
+                capability_diff_digest: review.capability_diff_digest,
+            });
+            self.counted.push(Counted { signer, sequence: statement.sequence, review });
         }
         self.fatal.extend(fatal);
         self.weak.extend(weak.into_iter().map(named));
     }
 
-    /// Signatures that count.
+    /// Who signed for the release itself. Who only lets it come back said nothing else about it.
     pub(super) fn signers(&self) -> Vec<Signer> {
-        self.counted.iter().map(|(signer, _)| signer.clone()).collect()
+        let lets_back = |one: &&Counted| one.review.as_ref().is_some_and(|said| said.decision == Decision::Rollback);
+        self.counted.iter().filter(|one| !lets_back(one)).map(|one| one.signer.clone()).collect()
     }
 
-    /// Whether any signature counts.
-    pub(super) const fn is_empty(&self) -> bool {
-        self.counted.is_empty()
+    /// What reviewers say.
+    pub(super) fn reviews(&self) -> Vec<SignedReview> {
+        self.counted.iter().filter_map(|one| one.review.clone()).collect()
     }
 
-    /// The sequence number that all of them name; 0 without any.
+    /// Whether nobody's signature for the release counts.
+    pub(super) fn is_empty(&self) -> bool {
+        self.signers().is_empty()
+    }
+
+    /// The sequence number that all signatures name; 0 without any.
     pub(super) fn sequence(&self) -> u64 {
-        self.counted.first().map_or(0, |(_, sequence)| *sequence)
+        self.counted.first().map_or(0, |one| one.sequence)
     }
 
     /// Everything that is wrong with the bundles.
@@ -151,7 +183,8 @@ fn contradictions(statement: &ReleaseStatement, digest: Digest, release: Option<
 }
 
 /// Why a signature that says the right thing does not count today.
-fn weaknesses(statement: &ReleaseStatement, principal: &Principal, now: Timestamp) -> Vec<Refusal> {
+fn weaknesses(statement: &ReleaseStatement, principal: &Principal, times: Times) -> Vec<Refusal> {
+    let now = times.now;
     let mut refusals = Vec::new();
     let name = &principal.name;
     let mut expired = |detail: String| refusals.push(Refusal::new(Code::Expired, detail));
@@ -164,7 +197,7 @@ fn weaknesses(statement: &ReleaseStatement, principal: &Principal, now: Timestam
     if let Some(from) = principal.valid_from.filter(|from| now < *from) {
         expired(format!("the keys of `{name}` are valid from {from}"));
     }
-    if let Some(until) = principal.valid_until.filter(|until| *until <= now) {
+    if let Some(until) = principal.valid_until.filter(|until| *until <= times.taken) {
         expired(format!("the keys of `{name}` were valid until {until}"));
     }
     if statement.review.as_ref().is_some_and(|review| review.decision == Decision::Reject) {

@@ -1,38 +1,31 @@
 //! What stands between a release and one allow rule, and what stands against it whatever the rule.
 //! It chooses no rule; `admit` does.
 
-use bulkhead_model::manifest::PluginSection;
-use bulkhead_model::{Code, Digest, Interface};
+use bulkhead_model::{Code, Digest, Interface, PluginId};
 use jiff::Timestamp;
 use semver::{Op, Version, VersionReq};
 
 use super::evidence::{Evidence, reason};
-use super::{Release, State, used};
+use super::{Release, SignedReview, State, used};
 use crate::policy::{Mode, Pattern, Policy, Rule, Signers};
 use crate::refusal::Refusal;
+use crate::statement::Role;
 
 /// Reasons that no rule can outweigh.
-pub(super) fn against_all(
-    policy: &Policy,
-    release: &Release<'_>,
-    evidence: &Evidence,
-    state: &State,
-    now: Timestamp,
-) -> Vec<Refusal> {
+pub(super) fn against_all(policy: &Policy, release: &Release<'_>, now: Timestamp) -> Vec<Refusal> {
     let mut refusals = Vec::new();
     if policy.expires <= now {
         let detail = format!("the policy was valid until {}", policy.expires);
         refusals.push(Refusal::new(Code::Expired, detail));
     }
-    refusals.extend(denied(policy, &release.manifest.plugin, &release.digest, Mode::Enforce, now));
-    refusals.extend(downgrade(release, evidence, state));
+    refusals.extend(denied(policy, super::of(release.manifest), &release.digest, Mode::Enforce, now));
     refusals
 }
 
 /// The deny entries of this mode that a release meets, whoever signed it.
 pub(super) fn denied(
     policy: &Policy,
-    plugin: &PluginSection,
+    (plugin, version): (&PluginId, &bulkhead_model::Version),
     release: &Digest,
     mode: Mode,
     now: Timestamp,
@@ -40,26 +33,49 @@ pub(super) fn denied(
     let of_mode = policy.deny.iter().filter(|deny| deny.key.is_none() && deny.mode == mode);
     let met = of_mode.filter(|deny| {
         deny.from.is_none_or(|from| from <= now)
-            && deny.plugin.matches(plugin.id.as_str())
-            && deny.version.as_ref().is_none_or(|range| in_range(range, plugin.version.semver()))
+            && deny.plugin.matches(plugin.as_str())
+            && deny.version.as_ref().is_none_or(|range| in_range(range, version.semver()))
             && deny.digest.is_none_or(|digest| digest == *release)
     });
     met.map(|deny| Refusal::new(Code::Revoked, format!("denied by the policy: {}", reason(deny)))).collect()
 }
 
-fn downgrade(release: &Release<'_>, evidence: &Evidence, state: &State) -> Option<Refusal> {
+/// Why the release may not come behind what is known. An older version may where enough of `reviewers` signed for that.
+pub(super) fn downgrade(
+    release: &Release<'_>,
+    evidence: &Evidence,
+    state: &State,
+    reviewers: &[Signers],
+) -> Option<Refusal> {
     let known = state.known.as_ref().filter(|known| known.digest != release.digest)?;
     let version = &release.manifest.plugin.version;
     let detail = if version == &known.version {
         format!("version {version} is known with another digest, and a version never changes")
     } else if version < &known.version {
-        format!("version {version} is older than {}", known.version)
+        if agreed(reviewers, &evidence.reviews(), |said| said.lets_back_from(&known.digest)) {
+            return None;
+        }
+        format!("version {version} is older than {}, and no reviewer signed for going back", known.version)
     } else if !evidence.is_empty() && evidence.sequence() <= known.sequence {
         format!("sequence number {} is not above {}, that of {}", evidence.sequence(), known.sequence, known.version)
     } else {
         return None;
     };
     Some(Refusal::new(Code::Downgrade, detail))
+}
+
+/// Who may sign for going back to an older release under this rule: its reviewers, or where it names none any reviewer of
+/// the policy.
+pub(super) fn rollback_reviewers(policy: &Policy, rule: &Rule) -> Vec<Signers> {
+    let named: Vec<Signers> = rule.reviewers().cloned().collect();
+    let of = if named.is_empty() { policy.reviewers() } else { Vec::new() };
+    if of.is_empty() { named } else { vec![Signers { role: Role::Reviewer, of, threshold: 1 }] }
+}
+
+/// Whether enough of each group of reviewers say this; nobody never does.
+pub(super) fn agreed(reviewers: &[Signers], reviews: &[SignedReview], is_said: impl Fn(&SignedReview) -> bool) -> bool {
+    let says = |name: &&String| reviews.iter().any(|one| one.principal == **name && is_said(one));
+    !reviewers.is_empty() && reviewers.iter().all(|group| group.of.iter().filter(says).count() >= group.threshold)
 }
 
 /// Every condition of `rule` that the release does not meet.
@@ -113,6 +129,11 @@ fn version(rule: &Rule, release: &Release<'_>) -> Option<Refusal> {
     Some(Refusal::at(Code::VersionOutOfRange, "/plugin/version", detail))
 }
 
+/// Whether the rule is for this version.
+pub(super) fn takes(rule: &Rule, version: &Version) -> bool {
+    (version.pre.is_empty() || rule.prerelease) && in_range(&rule.version, version)
+}
+
 /// Whether `version` lies in `range`, a prerelease by its place in the order of versions: `1.3.0-rc.1` is in
 /// `>=1.2.0`, `1.2.0-rc.1` is below it, `2.0.0-rc.1` is not in `<2.0.0`.
 pub(super) fn in_range(range: &VersionReq, version: &Version) -> bool {
@@ -154,7 +175,7 @@ fn signatures(rule: &Rule, evidence: &Evidence) -> Vec<Refusal> {
 }
 
 /// How many different principals signed in the wanted role; one principal counts once, however many keys it has.
-fn met(wanted: &Signers, signers: &[super::Signer]) -> usize {
+pub(super) fn met(wanted: &Signers, signers: &[super::Signer]) -> usize {
     wanted
         .of
         .iter()

@@ -35,6 +35,15 @@ impl Pattern {
         self.0.strip_suffix('*').map_or_else(|| self.0 == name, |stem| name.starts_with(stem))
     }
 
+    /// Whether every name that `other` means is meant.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        match (self.0.strip_suffix('*'), other.0.strip_suffix('*')) {
+            (Some(stem), Some(narrower)) => narrower.starts_with(stem),
+            (Some(stem), None) => other.0.starts_with(stem),
+            (None, _) => self.0 == other.0,
+        }
+    }
+
     /// Whether some name is meant by both.
     pub fn overlaps(&self, other: &Self) -> bool {
         let stem = |pattern: &Self| pattern.0.trim_end_matches('*').to_owned();

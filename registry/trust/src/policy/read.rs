@@ -1,8 +1,10 @@
 //! Reads a policy from TOML or JSON; every mistake is named by JSON pointer, none hides another.
 //! It reads what stands there; `lint` says what is odd about it.
 
-mod fields;
+pub(super) mod fields;
 mod rule;
+
+pub(super) use self::rule::threshold;
 
 use std::collections::BTreeMap;
 
@@ -108,7 +110,7 @@ fn mode(value: &Value) -> Result<Mode, String> {
     }
 }
 
-fn key(value: &Value) -> Result<VerifyingKey, String> {
+pub(super) fn key(value: &Value) -> Result<VerifyingKey, String> {
     let text = fields::text(value)?;
     VerifyingKey::from_policy_text(&text).map_err(|error| error.to_string())
 }
@@ -159,6 +161,10 @@ fn between_tables(policy: &Policy, issues: &mut Vec<Issue>) {
     for (index, rule) in policy.allow.iter().enumerate() {
         if ids.insert(&rule.id, index).is_some() {
             issues.push(Issue::new(format!("/allow/{index}/id"), format!("the rule `{}` is there twice", rule.id)));
+        }
+        if rule.review_rollback && policy.reviewers().is_empty() {
+            let message = "no rule names a reviewer who could sign for going back";
+            issues.push(Issue::new(format!("/allow/{index}/review_rollback"), message));
         }
         for (nth, signers) in rule.signers.iter().enumerate() {
             for name in signers.of.iter().filter(|name| !names.contains_key(name)) {

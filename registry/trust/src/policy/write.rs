@@ -1,6 +1,7 @@
 //! Writes a policy as JSON: the same tree as `policy.toml`, times as instants, empty things left out.
 //! It does not sign; `envelope` does.
 
+use bulkhead_model::TrustLevel;
 use bulkhead_model::limits::LimitsCeiling;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -41,23 +42,31 @@ fn rule(rule: &Rule) -> Value {
         "prerelease": rule.prerelease,
         "signers": rule.signers.iter().map(signers).collect::<Vec<_>>(),
         "tenants": patterns(&rule.tenants),
+        "trust": rule.trust.map(TrustLevel::as_str),
         "review_wider": rule.review_wider,
+        "review_rollback": rule.review_rollback,
         "min_runtime": rule.runtime_min.as_ref().map(ToString::to_string),
         "category": rule.core.then_some("core"),
         "critical": rule.critical,
         "limits": limits(rule),
-        "ceiling": compact(json!({
-            "interfaces": patterns(&rule.ceiling.interfaces),
-            "hosts": patterns(&rule.ceiling.hosts),
-            "events": patterns(&rule.ceiling.events),
-            "secrets": patterns(&rule.ceiling.secrets),
-        })),
+        "ceiling": ceiling(rule),
         "valid_from": time(rule.valid_from),
         "expires": time(rule.expires),
         "reason": text(&rule.reason),
         "author": text(&rule.author),
         "approved_by": text(&rule.approved_by),
     }))
+}
+
+/// A rule that writes its level names every list: an empty one stands for nothing, an absent one for the level's default.
+fn ceiling(rule: &Rule) -> Value {
+    let named = json!({
+        "interfaces": patterns(&rule.ceiling.interfaces),
+        "hosts": patterns(&rule.ceiling.hosts),
+        "events": patterns(&rule.ceiling.events),
+        "secrets": patterns(&rule.ceiling.secrets),
+    });
+    if rule.trust.is_some() { named } else { compact(named) }
 }
 
 fn signers(signers: &Signers) -> Value {

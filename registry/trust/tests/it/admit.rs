@@ -2,6 +2,7 @@
 //! Broken bytes are the matter of `artifact` and `bundle`.
 
 mod explain;
+mod rollback;
 
 use bulkhead_model::{Code, Digest, Grants, Interface};
 use bulkhead_trust::admit::{Known, Signer, evaluate_unsigned_dev, explain};
@@ -16,16 +17,16 @@ use crate::fixtures::{
 };
 
 /// A case: what is there, and what changes in it.
-struct Case {
-    bytes: Vec<u8>,
-    bundles: Vec<String>,
-    policy: Policy,
-    state: State,
-    now: Timestamp,
+pub(crate) struct Case {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) bundles: Vec<String>,
+    pub(crate) policy: Policy,
+    pub(crate) state: State,
+    pub(crate) now: Timestamp,
 }
 
 /// The artifact signed by its author, under [`POLICY`].
-fn good() -> Case {
+pub(crate) fn good() -> Case {
     let bytes = artifact();
     let bundles = vec![signed(&bytes, AUTHOR)];
     Case { bytes, bundles, policy: policy(POLICY), state: State::default(), now: now() }
@@ -65,7 +66,7 @@ impl Case {
     }
 
     /// The same verdict from the bytes and from what a host keeps of them.
-    fn verdict(&self) -> Result<Verdict, Vec<Refusal>> {
+    pub(crate) fn verdict(&self) -> Result<Verdict, Vec<Refusal>> {
         let bundles: Vec<&[u8]> = self.bundles.iter().map(String::as_bytes).collect();
         let admitted = admit(&self.bytes, &bundles, &self.policy, &self.state, self.now, &StructuralLimits::DEFAULT)
             .map(|(_, verdict)| verdict);

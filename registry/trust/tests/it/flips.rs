@@ -2,8 +2,9 @@
 //! The positions are random with a fixed seed: a failure comes again.
 
 use bulkhead_model::Manifest;
+use bulkhead_trust::policy::roots;
 use bulkhead_trust::structure::StructuralLimits;
-use bulkhead_trust::{Bundle, Files, Policy, State, admit, artifact, policy};
+use bulkhead_trust::{Bundle, Files, Policy, Roots, State, admit, artifact, policy};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
@@ -76,6 +77,17 @@ fn a_flipped_bit_in_a_signed_policy_is_refused() {
     flip(envelope.as_bytes(), refused);
 }
 
+#[test]
+fn a_flipped_bit_in_signed_roots_is_refused() {
+    let anchor = Roots::anchor(vec![key(AUTHOR).verifying_key()], 1);
+    let next = Roots { version: 1, ..anchor.clone() };
+    let envelope = roots::sign(&next, &key(AUTHOR));
+    let refused = |envelope: &[u8]| anchor.successor(envelope).is_err();
+    assert!(!refused(envelope.as_bytes()));
+
+    flip(envelope.as_bytes(), refused);
+}
+
 proptest! {
     #![proptest_config(Config { cases: 200, failure_persistence: None, ..Config::default() })]
 
@@ -95,6 +107,9 @@ proptest! {
         prop_assert!(Policy::from_json(&bytes).is_err());
         prop_assert!(policy::verify(&bytes, &[], 1).is_err());
         prop_assert!(Policy::from_toml(&String::from_utf8_lossy(&bytes)).is_err());
+        prop_assert!(Roots::from_json(&bytes).is_err());
+        prop_assert!(Roots::from_toml(&String::from_utf8_lossy(&bytes)).is_err());
+        prop_assert!(Roots::anchor(Vec::new(), 1).successor(&bytes).is_err());
         prop_assert!(Files::decode(&bytes).is_err());
     }
 

@@ -16,6 +16,8 @@ mod fixtures;
 mod flips;
 mod interop;
 mod key;
+mod levels;
 mod log;
 mod pack;
 mod policy;
+mod roots;

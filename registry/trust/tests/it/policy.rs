@@ -64,52 +64,66 @@ fn a_policy_that_is_only_asked_about_is_read_with_and_without_an_envelope() {
 
 #[test]
 fn the_published_sample_is_a_policy() {
+    // As it is published: `;` stands for a line break, and the people whom it names have keys.
     let sample = r#"
-        version = 14
-        expires = "2027-01-31T00:00:00Z"
-        [[principal]]
-        name = "acme-release"
-        keys = ["AUTHOR"]
-        valid = ["2026-01-01", "2027-12-31"]
-        [[principal]]
-        name = "sec-anna"
-        keys = ["ANNA"]
-        [[principal]]
-        name = "sec-bo"
-        keys = ["BO"]
-        [[principal]]
-        name = "sec-cy"
-        keys = ["OTHER"]
-        [[allow]]
-        id = "crm-prod"
-        plugin = "acme.crm"
-        version = ">=1.2.0, <2.0.0"
-        prerelease = false
-        signers = [{ role = "author", of = ["acme-release"], threshold = 1 },
-                   { role = "reviewer", of = ["sec-anna", "sec-bo", "sec-cy"], threshold = 2 }]
-        tenants = ["bank-*"]
-        min_runtime = "48.0.8"
-        [allow.ceiling]
-        interfaces = ["bulkhead:plugin/sql", "bulkhead:plugin/http"]
-        hosts = ["api.acme.example"]
-        storage_mb = 512
-        events = ["crm.*"]
-        secrets = ["crm_api_key"]
-        expires = "2027-01-01"
-        reason = "RISK-4711"
-        approved_by = "anna"
-        [[deny]]
-        plugin = "*"
-        digest = "sha256:0000000000000000000000000000000000000000000000000000000000000000"
-        reason = "CVE"
-    "#;
+version = 14            # monotone
+expires = "2027-01-31T00:00:00Z"
+[[principal]]
+name = "acme-release"; keys = ["AUTHOR"]; valid = ["2026-01-01","2027-12-31"]
+[[allow]]
+id = "crm-prod"
+plugin = "acme.crm"                # or "acme.*"
+version = ">=1.2.0, <2.0.0"; prerelease = false
+signers = [{ role="author", of=["acme-release"], threshold=1 },
+           { role="reviewer", of=["sec-anna","sec-bo","sec-cy"], threshold=2 }]
+tenants = ["bank-*"]
+min_runtime = "48.0.8"
+[allow.ceiling]
+interfaces = ["bulkhead:plugin/sql", "bulkhead:plugin/http"]
+hosts = ["api.acme.example"]; storage_mb = 512; events = ["crm.*"]; secrets = ["crm_api_key"]
+expires = "2027-01-01"; reason = "RISK-4711"; approved_by = "anna"
+[[deny]]
+plugin = "*"; digest = "sha256:0000000000000000000000000000000000000000000000000000000000000000"; reason = "CVE"
+"#;
+    let people = [("sec-anna", "ANNA"), ("sec-bo", "BO"), ("sec-cy", "OTHER")]
+        .map(|(name, key)| format!("[[principal]]\nname = \"{name}\"\nkeys = [\"{key}\"]\n"));
 
-    let policy = policy(sample);
+    let policy = policy(&(sample.replace("; ", "\n") + &people.concat()));
 
-    assert_eq!(policy.allow[0].reason, "RISK-4711");
-    assert_eq!(policy.allow[0].expires.unwrap().to_string(), "2027-01-02T00:00:00Z");
+    let rule = &policy.allow[0];
+    assert_eq!((policy.version, rule.id.as_str(), rule.plugin.as_str()), (14, "crm-prod", "acme.crm"));
+    assert_eq!((rule.reason.as_str(), rule.approved_by.as_str()), ("RISK-4711", "anna"));
+    assert_eq!(rule.expires.unwrap().to_string(), "2027-01-02T00:00:00Z");
+    assert_eq!((rule.signers[1].threshold, rule.signers[1].of.len()), (2, 3));
+    assert_eq!(rule.limits.storage_bytes, Some(512 << 20));
+    assert_eq!(rule.ceiling.hosts[0].as_str(), "api.acme.example");
+    assert_eq!((rule.ceiling.events[0].as_str(), rule.ceiling.secrets[0].as_str()), ("crm.*", "crm_api_key"));
     assert_eq!(policy.deny.len(), 1);
-    assert_eq!(policy.check(now()), []);
+    let remarks: Vec<_> = policy.check(now()).into_iter().map(|issue| issue.pointer).collect();
+    assert_eq!(remarks, ["/allow/0/author"]);
+}
+
+#[test]
+fn a_threshold_is_any_all_or_a_number() {
+    let check = |threshold: &str, wanted: usize| {
+        let text = POLICY.replace(
+            "threshold = 1 }",
+            &format!("threshold = 1 }}, {{ role = \"reviewer\", of = [\"sec-anna\", \"sec-bo\", \"other-team\"], threshold = {threshold} }}"),
+        );
+        let read = policy(&text);
+        assert_eq!(read.allow[0].signers[1].threshold, wanted, "{threshold}");
+        assert_eq!(Policy::from_json(&read.to_json()).unwrap(), read, "{threshold}");
+    };
+
+    check("\"any\"", 1);
+    check("1", 1);
+    check("2", 2);
+    check("3", 3);
+    check("\"all\"", 3);
+    for bad in ["0", "4", "-1", "1.0", "\"2\"", "\"ALL\"", "\"\"", "true", "[1]", "18446744073709551616"] {
+        let text = POLICY.replace("threshold = 1", &format!("threshold = {bad}"));
+        assert!(Policy::from_toml(&policy_text(&text)).is_err(), "{bad}");
+    }
 }
 
 #[test]
@@ -231,12 +245,15 @@ fn documents_that_are_no_policy_are_refused() {
 
 #[test]
 fn what_is_odd_about_a_policy_is_said() {
+    // Who accounts for a rule is looked at elsewhere.
+    let accounted =
+        POLICY.replace("[allow.ceiling]", "reason = \"r\"\nauthor = \"a\"\napproved_by = \"b\"\n[allow.ceiling]");
     let odd = |addition: &str| -> Vec<String> {
-        policy(&format!("{POLICY}{addition}")).check(now()).into_iter().map(|issue| issue.pointer).collect()
+        policy(&format!("{accounted}{addition}")).check(now()).into_iter().map(|issue| issue.pointer).collect()
     };
     let rule = |plugin: &str, version: &str, tenant: &str| {
         format!(
-            "[[allow]]\nid = \"b\"\nplugin = \"{plugin}\"\nversion = \"{version}\"\ntenants = [\"{tenant}\"]\n\
+            "[[allow]]\nid = \"b\"\nplugin = \"{plugin}\"\nversion = \"{version}\"\ntenants = [\"{tenant}\"]\nreason = \"r\"\nauthor = \"a\"\napproved_by = \"b\"\n\
              signers = [{{ role = \"reviewer\", of = [\"sec-anna\", \"sec-bo\", \"other-team\"], threshold = \"any\" }}]\n"
         )
     };
@@ -251,12 +268,41 @@ fn what_is_odd_about_a_policy_is_said() {
     assert_eq!(odd(&rule("acme.crm", "*", "shop-*")), [] as [&str; 0]);
     assert_eq!(odd(&rule("acme.billing", "*", "*")), [] as [&str; 0]);
     let over = policy(
-        &POLICY
+        &accounted
             .replace("2027-01-31T00:00:00Z", "2026-01-01")
             .replace("[allow.ceiling]", "expires = \"2026-01-01\"\n[allow.ceiling]"),
     );
     let pointers: Vec<_> = over.check(now()).into_iter().map(|issue| issue.pointer).collect();
     assert_eq!(pointers, ["/expires", "/principal/1", "/principal/2", "/principal/3", "/allow/0/expires"]);
+}
+
+#[test]
+fn who_accounts_for_a_rule_keys_without_a_use_and_what_is_above_its_level_are_said() {
+    let pointers = |rule: &str, more: &str| -> Vec<String> {
+        let text = format!("{}{more}", POLICY.replace("[allow.ceiling]", &format!("{rule}\n[allow.ceiling]")));
+        let said = policy(&text).check(now()).into_iter().map(|issue| issue.pointer);
+        // Principals whom no rule names are looked at elsewhere.
+        said.filter(|pointer| !["/principal/1", "/principal/2", "/principal/3"].contains(&pointer.as_str())).collect()
+    };
+    let full = "reason = \"r\"\nauthor = \"a\"\napproved_by = \"b\"";
+
+    assert_eq!(pointers("", ""), ["/allow/0/reason", "/allow/0/author", "/allow/0/approved_by"]);
+    assert_eq!(pointers(full, ""), [] as [&str; 0]);
+    assert_eq!(pointers("reason = \"r\"\nauthor = \"a\"\napproved_by = \"a\"", ""), ["/allow/0/approved_by"]);
+    assert_eq!(pointers("reason = \" \"\nauthor = \"a\"\napproved_by = \"b\"", ""), ["/allow/0/reason"]);
+    assert_eq!(pointers(full, "[[deny]]\nkey = \"AUTHOR\"\n"), ["/principal/0/keys/0"]);
+    assert_eq!(pointers(full, "[[deny]]\nkey = \"AUTHOR\"\nplugin = \"acme.old\"\n"), [] as [&str; 0]);
+    assert_eq!(pointers(&format!("{full}\ntrust = \"verified\""), ""), [] as [&str; 0]);
+    assert_eq!(pointers(&format!("{full}\ntrust = \"community\""), ""), ["/allow/0/ceiling/storage_mb"]);
+    assert_eq!(
+        pointers(&format!("{full}\ntrust = \"untrusted\"\nlimits = {{ memory_bytes = 70_000_000 }}"), ""),
+        ["/allow/0/ceiling/interfaces", "/allow/0/limits/memory_bytes", "/allow/0/ceiling/storage_mb"]
+    );
+    let both = policy(&POLICY.replace(
+        "threshold = 1 }",
+        "threshold = 1 }, { role = \"reviewer\", of = [\"acme-release\"], threshold = 1 }",
+    ));
+    assert!(both.check(now()).iter().any(|issue| issue.pointer == "/allow/0/signers"));
 }
 
 fn roots() -> Vec<bulkhead_trust::VerifyingKey> {

@@ -1,6 +1,8 @@
 //! `bulkhead plugin ...`: plugins of a host, one command for each path below `/api/v1/plugins`.
 //! Installing follows the operation to its end; what it does is decided by the host.
 
+mod rollback;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -29,6 +31,9 @@ pub(crate) enum Plugin {
     /// Install a plugin, from a file or a registered release
     #[command(after_help = INSTALL_EXAMPLES)]
     Install(Install),
+    /// Install an older version than the one installed last, on record
+    #[command(after_help = ROLLBACK_EXAMPLES)]
+    Rollback(rollback::Rollback),
     /// Let tenants enable an installed plugin
     Enable(One),
     /// Stop a plugin for every tenant, keeping its data
@@ -54,6 +59,11 @@ Examples:
   bulkhead plugin install crm-1.2.0.wasm        publish with the bundles beside it, then install
   bulkhead plugin install acme.crm@1.2.0        install a registered release
   bulkhead plugin install acme.crm@1.2.0 --detach";
+
+const ROLLBACK_EXAMPLES: &str = "\
+Examples:
+  bulkhead plugin rollback acme.crm --reason 'INC-42'               to the older version installed last
+  bulkhead plugin rollback acme.crm --to 1.2.0 --reason 'INC-42'";
 
 const UNINSTALL_EXAMPLES: &str = "\
 Examples:
@@ -103,6 +113,12 @@ pub(crate) struct Install {
     /// Do not wait for the end
     #[arg(long)]
     detach: bool,
+    /// Mean it that the version is older than the one installed last
+    #[arg(long, requires = "reason")]
+    rollback: bool,
+    /// Why one goes back, for the audit log
+    #[arg(long, value_name = "TEXT", requires = "rollback")]
+    reason: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -174,6 +190,7 @@ impl Plugin {
             Self::List(page) => list(context, &client, page).await,
             Self::Show(one) => show(context, client.get(&path(&one.id, ""), &[]).await?),
             Self::Install(install) => install.run(context, &client).await,
+            Self::Rollback(rollback) => rollback.run(context, &client).await,
             Self::Enable(one) => act(context, &client, &one.id, "enable").await,
             Self::Disable(one) => act(context, &client, &one.id, "disable").await,
             Self::Uninstall(uninstall) => uninstall.run(context, &client).await,
@@ -202,6 +219,7 @@ async fn list(context: &Context, client: &Client, page: &Page) -> Result<(), Err
         ("id", "/id"),
         ("version", "/version"),
         ("status", "/status"),
+        ("trust", "/trust"),
         ("tenants", "/tenants_enabled"),
         ("last error", "/last_error"),
     ];
@@ -227,6 +245,7 @@ fn describe(body: &Value) -> String {
             ("status", "/status"),
             ("tenants", "/tenants_enabled"),
             ("health", "/health"),
+            ("trust", "/trust"),
             ("created", "/created_at"),
             ("updated", "/updated_at"),
             ("last error", "/last_error"),
@@ -249,7 +268,10 @@ impl Install {
                 publish::register(client, Path::new(&self.target)).await?
             }
         };
-        let body = json!({ "version": version.to_string() });
+        let body = match &self.reason {
+            Some(reason) => json!({ "version": version.to_string(), "rollback": self.rollback, "reason": reason }),
+            None => json!({ "version": version.to_string() }),
+        };
         let answer = client.post(&path(&id, "/install"), &[], &body).await?;
         let operation = answer.body;
         if self.detach || answer.status != 202 {

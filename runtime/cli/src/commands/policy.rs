@@ -1,6 +1,8 @@
 //! `bulkhead policy ...`: check, compile, sign and install who may ship what.
 //! What a policy means is decided in `bulkhead_trust`; whether it is new enough, by the host.
 
+mod roots;
+
 use std::path::{Path, PathBuf};
 
 use bulkhead_model::{PluginId, TenantId, Version};
@@ -30,6 +32,9 @@ pub(crate) enum Policy {
     /// Show what a policy would change on a host, without installing it
     #[command(after_help = SIMULATE_EXAMPLES)]
     Simulate(Simulate),
+    /// The root keys that sign policies: show, sign and install their successors
+    #[command(subcommand)]
+    Roots(roots::Roots),
     /// Say whether a release may run in a tenant, and by which rule or why not
     Explain(Explain),
 }
@@ -123,6 +128,7 @@ impl Policy {
             Self::Sign(sign) => sign.run(context),
             Self::Install(install) => install.run(context).await,
             Self::Simulate(simulate) => simulate.run(context).await,
+            Self::Roots(roots) => roots.run(context).await,
             Self::Explain(explain) => explain.run(context).await,
         }
     }
@@ -258,17 +264,29 @@ impl Explain {
         let client = context.client()?;
         let body = client.get("/api/v1/policy/explain", &super::plugin::borrowed(&query)).await?.body;
         let verdict = match body.get("allowed").and_then(Value::as_bool) {
-            Some(true) => format!("allowed by rule `{}`", view::field(&body, "/rule")),
+            Some(true) => {
+                format!("allowed by rule `{}`, trust {}", view::field(&body, "/rule"), view::field(&body, "/trust"))
+            }
             Some(false) | None => "not allowed".to_owned(),
         };
-        let reasons = body.get("refusals").cloned().unwrap_or_default();
-        let reasons = view::list(&reasons, [("reason", "/code"), ("detail", "/detail")], "");
-        let observed = body.get("observed").cloned().unwrap_or_default();
-        let observed = match view::list(&observed, [("by", "/by"), ("reason", "/code"), ("detail", "/detail")], "") {
-            empty if empty.is_empty() => empty,
-            list => format!("would be denied by what is only observed:\n{list}"),
+        let list = |name: &str, first: (&str, &str), head: &str| {
+            let rows = body.get(name).cloned().unwrap_or_default();
+            let text = view::list(&rows, [first, ("reason", "/code"), ("detail", "/detail")], "");
+            if text.is_empty() { text } else { format!("{head}{text}\n") }
         };
-        context.output.result(&body, format!("{} {verdict}\n{reasons}\n{observed}", self.plugin).trim_end());
+        let reasons = list("refusals", ("at", "/pointer"), "");
+        let observed = list("observed", ("by", "/by"), "would be denied by what is only observed:\n");
+        let columns = [
+            ("rule", "/id"),
+            ("trust", "/trust"),
+            ("why not", "/refusals/0/code"),
+            ("reason", "/reason"),
+            ("author", "/author"),
+            ("approved by", "/approved_by"),
+            ("until", "/expires"),
+        ];
+        let rules = view::list(&body.get("rules").cloned().unwrap_or_default(), columns, "");
+        context.output.result(&body, format!("{} {verdict}\n{reasons}{observed}{rules}", self.plugin).trim_end());
         Ok(())
     }
 }

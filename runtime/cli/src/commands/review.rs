@@ -73,6 +73,7 @@ impl List {
             ("plugin", "/plugin_id"),
             ("from", "/base_version"),
             ("to", "/version"),
+            ("trust", "/trust"),
             ("registered by", "/registered_by"),
             ("status", "/status"),
             ("since", "/created_at"),

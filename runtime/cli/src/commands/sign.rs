@@ -1,8 +1,9 @@
 //! `bulkhead sign FILE --key PEM`: a signature beside the artifact, which stays as it is.
 //! It does not say whether the signer may ship the plugin; a policy does.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use bulkhead_model::Digest;
 use bulkhead_trust::statement::Decision;
 use bulkhead_trust::{Artifact, Bundle, CapabilityDiff, ReleaseStatement, Review, StructuralLimits, artifact, bundle};
 use clap::{Args, ValueEnum};
@@ -11,6 +12,7 @@ use serde_json::json;
 
 use super::{Context, diff, key};
 use crate::error::Error;
+use crate::file::{self, ARTIFACT_BYTES_MAX};
 use crate::release::{self, Release};
 use crate::view;
 
@@ -24,7 +26,8 @@ crm-1.2.0.2.sigstore.json and so on. The host looks for them when the file is pu
 Examples:
   bulkhead sign crm-1.2.0.wasm --key acme.key.pem
   bulkhead sign crm-1.2.0.wasm --key anna.key.pem --role reviewer --reason 'read the diff' --policy-version 14
-  bulkhead sign crm-1.3.0.wasm --key anna.key.pem --role reviewer --reason 'read the diff' --against crm-1.2.0.wasm";
+  bulkhead sign crm-1.3.0.wasm --key anna.key.pem --role reviewer --reason 'read the diff' --against crm-1.2.0.wasm
+  bulkhead sign crm-1.2.0.wasm --key anna.key.pem --role reviewer --reason 'INC-42' --rollback-from crm-1.3.0.wasm";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -56,6 +59,9 @@ pub(crate) struct Sign {
     /// Review: say no instead of yes
     #[arg(long)]
     reject: bool,
+    /// Review: let this artifact come back in the place of a newer one, a file or its `sha256:<hex>`
+    #[arg(long, value_name = "FILE|DIGEST", requires = "reason", conflicts_with_all = ["reject", "against"])]
+    rollback_from: Option<String>,
 }
 
 /// A role as the command line writes it.
@@ -121,16 +127,35 @@ impl Sign {
                 next: "name a time that is still to come".to_owned(),
             });
         }
-        let decision = if self.reject { Decision::Reject } else { Decision::Approve };
+        if self.rollback_from.is_some() && self.role != RoleName::Reviewer {
+            return Err(Error::Usage {
+                what: "only a reviewer lets a release come back".to_owned(),
+                next: "sign it with `--role reviewer`".to_owned(),
+            });
+        }
+        let newer = self.rollback_from.as_deref().map(digest_of).transpose()?;
+        let decision = match (self.reject, newer) {
+            (true, _) => Decision::Reject,
+            (false, Some(_)) => Decision::Rollback,
+            (false, None) => Decision::Approve,
+        };
         let review = (self.role == RoleName::Reviewer).then(|| Review {
             policy_version: self.policy_version,
-            base_digest: compared.map(|diff| diff.from.digest),
+            base_digest: newer.or_else(|| compared.map(|diff| diff.from.digest)),
             capability_diff_digest: compared.map(CapabilityDiff::digest),
             decision,
             reason: self.reason.clone(),
         });
         let sequence = self.sequence.or(known_sequence).unwrap_or(author.sequence);
         Ok(ReleaseStatement { sequence, not_after, review, ..author })
+    }
+}
+
+/// The digest of an artifact, given as such or as its file.
+fn digest_of(text: &str) -> Result<Digest, Error> {
+    match text.parse() {
+        Ok(digest) => Ok(digest),
+        Err(_) => Ok(Digest::of(&file::read(Path::new(text), ARTIFACT_BYTES_MAX)?)),
     }
 }
 

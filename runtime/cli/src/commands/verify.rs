@@ -154,6 +154,7 @@ fn role_of(statement: &ReleaseStatement) -> &'static str {
         None => "author",
         Some(Decision::Approve) => "reviewer, who approves",
         Some(Decision::Reject) => "reviewer, who rejects",
+        Some(Decision::Rollback) => "reviewer, who lets it come back",
     }
 }
 

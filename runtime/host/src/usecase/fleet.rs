@@ -36,16 +36,20 @@ impl Host {
         require_super_admin(actor)?;
         self.inner.db.get_plugin(plugin).await?;
         let rows = self.inner.db.list_plugin_versions(plugin).await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| view::PluginVersion {
+        let mut versions = Vec::with_capacity(rows.len());
+        for row in rows {
+            versions.push(view::PluginVersion {
+                trust: self.trust_of(&row, None).await?,
                 version: row.version,
                 digest: row.digest,
                 size_bytes: row.size_bytes,
                 registered_by: row.registered_by,
                 created_at: row.created_at,
-            })
-            .collect())
+            });
+            // Signatures are verified: calls on this thread go between.
+            tokio::task::yield_now().await;
+        }
+        Ok(versions)
     }
 
     /// INSTALLED or DISABLED to ACTIVE: tenants that have it enabled are served.
@@ -82,6 +86,7 @@ impl Host {
         let facts = release::facts(&release.facts)?;
         let manifest = facts.manifest().map_err(Error::Refused)?;
         Ok(view::Plugin {
+            trust: self.trust_of(&release, None).await?,
             name: manifest.plugin.name,
             manifest: facts.manifest,
             tenants_enabled: self.inner.db.count_enabled_tenants(&row.plugin_id).await?,

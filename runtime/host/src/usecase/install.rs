@@ -24,7 +24,8 @@ const STARTS_AT_ONCE: usize = 8;
 const INSTALL_DEADLINE: Duration = Duration::from_secs(15 * 60);
 
 impl Host {
-    /// Begins to install `version`, or the version registered last. The answer is an operation to follow; the work goes on
+    /// Begins to install `version`, or the version registered last. One that is older than the version installed last is
+    /// refused with `downgrade`: see [`Host::roll_back`]. The answer is an operation to follow; the work goes on
     /// when the caller is gone.
     pub async fn install(
         &self,
@@ -35,25 +36,18 @@ impl Host {
         require_super_admin(actor)?;
         let act = Act::new(actor, clock::now_micros());
         self.look_at_log().await?;
-        let mut tx = self.inner.db.begin().await?;
         let version = match version {
-            Some(version) => tx.get_plugin_version(plugin, &version).await?.version,
-            None => tx.get_plugin(plugin).await?.version,
+            Some(version) => self.inner.db.get_plugin_version(plugin, &version).await?.version,
+            None => self.inner.db.get_plugin(plugin).await?.version,
         };
+        if let Err(error) = self.check_no_step_back(plugin, &version).await {
+            self.record_denial(&act, Some(plugin), None, &error).await?;
+            return Err(error);
+        }
+        let mut tx = self.inner.db.begin().await?;
         tx.advance_plugin(plugin, Transition::BeginInstall, &act).await?;
         tx.set_plugin_version(plugin, &version, &act).await?;
-        let operation = tx
-            .insert_operation(
-                &NewOperation {
-                    kind: "install",
-                    plugin_id: plugin,
-                    version: &version,
-                    request: "{}",
-                    actor: &actor.subject,
-                },
-                act.at,
-            )
-            .await?;
+        let operation = tx.insert_operation(&new_install(plugin, &version, &act), act.at).await?;
         tx.commit().await?;
         self.run_operation(operation.clone());
         view_operation(operation)
@@ -151,4 +145,9 @@ impl Host {
         }
         Ok(())
     }
+}
+
+/// The operation that installs a version.
+pub(super) fn new_install<'a>(plugin: &'a PluginId, version: &'a Version, act: &'a Act) -> NewOperation<'a> {
+    NewOperation { kind: "install", plugin_id: plugin, version, request: "{}", actor: &act.actor }
 }

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bulkhead_database::{Act, PolicyRow};
+use bulkhead_database::{Act, PolicyRow, Tx};
 use bulkhead_model::manifest::Issue;
 use bulkhead_model::{Actor, Code, Coded, PluginId, Role, TenantId, TenantPluginStatus, Version};
-use bulkhead_trust::{Policy, State, policy};
+use bulkhead_trust::{Policy, Refusal, Roots, State, policy};
 use jiff::Timestamp;
 
 use crate::auth::require;
@@ -90,14 +90,38 @@ impl Host {
         if envelope.len() > POLICY_BYTES_MAX {
             return Err(Error::BodyTooLarge { bytes_max: u64::try_from(POLICY_BYTES_MAX).unwrap_or(u64::MAX) });
         }
-        let now = clock::now();
-        let policy = self.verified_policy(envelope)?;
+        let _turn = self.inner.acts.declarations().await;
+        // Another host may have replaced the root keys meanwhile.
+        self.follow_roots().await?;
+        let in_force = self.inner.roots.load();
+        let roots = in_force.usable()?;
+        if roots.expires <= clock::now() {
+            let message = format!("the root keys were valid until {}: install the next ones first", roots.expires);
+            return Err(Error::Invalid { code: Code::PolicyInvalid, issues: vec![Issue::new("", message)] });
+        }
+        let act = Act::new(actor, clock::now_micros());
+        let (policy, row) = self.newer_policy(roots, envelope, &act).await?;
+        let keys = self.key_events(&policy).await?;
+        let mut tx = self.inner.db.begin().await?;
+        put_policy(&mut tx, &row, &keys, &act).await?;
+        tx.commit().await?;
+        self.take_policy(policy, row.observed).await?;
+        Ok(view_policy(row))
+    }
+
+    /// The policy in an envelope that enough of `roots` signed and that is newer than every one before, and its row.
+    pub(super) async fn newer_policy(
+        &self,
+        roots: &Roots,
+        envelope: &[u8],
+        act: &Act,
+    ) -> Result<(Policy, PolicyRow), Error> {
+        let policy = policy::verify(envelope, &roots.keys, roots.threshold).map_err(|error| invalid_policy(&error))?;
         // What is merely odd about a policy is for `policy check` to say; one that allows nothing any more is a mistake.
-        if policy.expires <= now {
+        if policy.expires <= clock::now() {
             let issues = vec![Issue::new("/expires", "the policy has expired")];
             return Err(Error::Invalid { code: Code::PolicyInvalid, issues });
         }
-        let _turn = self.inner.acts.declarations().await;
         let latest = self.inner.db.find_latest_policy().await?;
         let known = latest.as_ref().map_or(0, |row| row.version);
         if policy.version <= known {
@@ -110,26 +134,22 @@ impl Host {
             envelope: envelope.to_vec(),
             json: policy_text(&policy),
             observed: policy.mode == policy::Mode::Observe,
-            installed_by: actor.subject.clone(),
-            installed_at: clock::now_micros(),
+            installed_by: act.actor.clone(),
+            installed_at: act.at,
         };
-        let act = Act::new(actor, row.installed_at);
-        let keys = self.key_events(&policy).await?;
-        let mut tx = self.inner.db.begin().await?;
-        tx.insert_policy(&row, &act).await?;
-        for (action, detail) in keys {
-            tx.append_audit(&act, action, None, None, &detail).await?;
-        }
-        tx.commit().await?;
-        if row.observed {
+        Ok((policy, row))
+    }
+
+    /// Puts a policy that is stored in force, or beside what is.
+    pub(super) async fn take_policy(&self, policy: Policy, is_observed: bool) -> Result<(), Error> {
+        if is_observed {
             self.inner.policy.observe(Some(policy));
         } else {
             self.inner.policy.observe(None);
             self.inner.policy.install(policy);
         }
         self.judge_serving().await?;
-        self.start_missing(|_| true).await?;
-        Ok(view_policy(row))
+        self.start_missing(|_| true).await
     }
 
     /// What the policy says of a release, in a tenant or at all.
@@ -148,21 +168,27 @@ impl Host {
         let row = self.inner.db.get_plugin_version(plugin, &version).await?;
         let facts = release::facts(&row.facts)?;
         let bundles = self.inner.db.list_bundles(&row.digest).await?;
-        let state = State { tenant: tenant.cloned(), ..State::default() };
-        let (decision, observed) = self.judge_beside(&facts, &row.digest, &bundles, &state);
-        let observed = observed.into_iter().map(|one| view::Observation { by: one.by, refusal: one.refusal }).collect();
-        Ok(match decision {
+        let state = State { tenant: tenant.cloned(), ..release::admitted(row.created_at) };
+        let explained = self.explained(&facts, &row.digest, &bundles, &state);
+        let rules = rule_words(&self.inner.policy.load(), explained.rules);
+        let observed =
+            explained.observed.into_iter().map(|one| view::Observation { by: one.by, refusal: one.refusal }).collect();
+        Ok(match explained.decision {
             Ok(verdict) => view::Explanation {
                 allowed: true,
                 interfaces: verdict.grants.iter().collect(),
                 signers: verdict.signers.into_iter().map(|signer| signer.principal).collect(),
                 rule: Some(verdict.rule),
+                trust: Some(verdict.trust),
+                rules,
                 refusals: Vec::new(),
                 observed,
             },
             Err(refusals) => view::Explanation {
                 allowed: false,
                 rule: None,
+                trust: None,
+                rules,
                 signers: Vec::new(),
                 interfaces: Vec::new(),
                 refusals,
@@ -183,14 +209,14 @@ impl Host {
             Ok(policy) => self.inner.policy.install(policy),
             Err(error) => {
                 self.inner.policy.install(Policy::deny_all());
-                tracing::error!(policy.version = row.version, issues = ?error.issues(), "the stored policy does not verify with the configured root keys: nothing is allowed until one that does is installed");
+                tracing::error!(policy.version = row.version, issues = ?error.issues(), "the stored policy does not verify with the root keys in force: nothing is allowed until one that does is installed");
             }
         }
         Ok(())
     }
 
     /// What a policy that takes the place of the one in force changes about keys; nothing if it is only observed.
-    async fn key_events(&self, policy: &Policy) -> Result<Vec<KeyEvent>, Error> {
+    pub(super) async fn key_events(&self, policy: &Policy) -> Result<Vec<KeyEvent>, Error> {
         if policy.mode == policy::Mode::Observe {
             return Ok(Vec::new());
         }
@@ -200,11 +226,9 @@ impl Host {
     }
 
     fn verified_policy(&self, envelope: &[u8]) -> Result<Policy, Error> {
-        let threshold = usize::try_from(self.inner.config.policy_threshold).unwrap_or(usize::MAX);
-        bulkhead_trust::policy::verify(envelope, &self.inner.policy_roots, threshold).map_err(|error| Error::Invalid {
-            code: Code::PolicyInvalid,
-            issues: vec![Issue::new("", error.to_string())],
-        })
+        let in_force = self.inner.roots.load();
+        let roots = in_force.usable()?;
+        policy::verify(envelope, &roots.keys, roots.threshold).map_err(|error| invalid_policy(&error))
     }
 
     /// Judges every plugin that serves, in each tenant, by the policy in force and the time. Those refused stop first, before
@@ -307,6 +331,37 @@ impl Host {
         }
         Ok(written?)
     }
+}
+
+/// What each rule makes of a release, with who accounts for the rule.
+fn rule_words(policy: &Policy, words: Vec<(String, Vec<Refusal>)>) -> Vec<view::RuleWord> {
+    let word = |(id, refusals): (String, Vec<Refusal>)| {
+        let rule = policy.allow.iter().find(|rule| rule.id == id)?;
+        Some(view::RuleWord {
+            id,
+            trust: rule.level(),
+            reason: rule.reason.clone(),
+            author: rule.author.clone(),
+            approved_by: rule.approved_by.clone(),
+            expires: rule.expires.map(Timestamp::as_microsecond),
+            refusals,
+        })
+    };
+    words.into_iter().filter_map(word).collect()
+}
+
+/// A policy, or roots, that cannot be used.
+/// Stores a policy, and on record what it changes about keys.
+pub(super) async fn put_policy(tx: &mut Tx, row: &PolicyRow, keys: &[KeyEvent], act: &Act) -> Result<(), Error> {
+    tx.insert_policy(row, act).await?;
+    for (action, detail) in keys {
+        tx.append_audit(act, action, None, None, detail).await?;
+    }
+    Ok(())
+}
+
+pub(super) fn invalid_policy(error: &policy::Error) -> Error {
+    Error::Invalid { code: Code::PolicyInvalid, issues: vec![Issue::new("", error.to_string())] }
 }
 
 fn view_policy(row: PolicyRow) -> view::PolicyView {

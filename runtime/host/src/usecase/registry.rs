@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use bulkhead_database::Act;
-use bulkhead_model::{Actor, PluginId, Role, Version};
+use bulkhead_model::{Actor, PluginId, Role, TrustLevel, Version};
 use bulkhead_oci::{
     Caller, CatalogueQuery, Collected, ErrorCode, IssuedToken, ListedToken, NamespaceRow, NewNamespace, NewToken,
-    Offered, TOKEN_PREFIX,
+    Offered, TOKEN_PREFIX, Version as OfferedVersion,
 };
 use bulkhead_trust::{Bundle, Policy};
 
@@ -158,6 +158,7 @@ fn view_of(policy: &Policy, offered: Offered) -> view::OfferedPlugin {
     let versions: Vec<view::OfferedVersion> = versions
         .into_iter()
         .map(|version| view::OfferedVersion {
+            trust: trust(policy, &plugin, &version),
             signers: version
                 .bundles
                 .iter()
@@ -174,6 +175,13 @@ fn view_of(policy: &Policy, offered: Offered) -> view::OfferedPlugin {
         })
         .collect();
     view::OfferedPlugin { id: plugin, facts, versions }
+}
+
+/// The level that policy gives to a version for who signed it.
+fn trust(policy: &Policy, plugin: &PluginId, version: &OfferedVersion) -> Option<TrustLevel> {
+    let (number, digest) = (version.row.version.parse().ok()?, version.row.artifact_digest.parse().ok()?);
+    let bundles: Vec<&[u8]> = version.bundles.iter().map(Vec::as_slice).collect();
+    bulkhead_trust::admit::level((plugin, &number), &digest, &bundles, policy, clock::now())
 }
 
 /// Who signed: a principal of the policy whose key verifies, or the key that the bundle claims.

@@ -1,15 +1,17 @@
 //! Reviews: a version that may do more than the one installed before waits, where the policy says so, until somebody in
 //! security decides. What waits never serves. What is wider is said by `bulkhead_trust`.
 
+use std::collections::BTreeSet;
+
 use bulkhead_database::{Act, NewReview, OperationRow, PluginVersionRow, ReviewRow, Tx};
-use bulkhead_model::{Actor, Code, Digest, Role};
+use bulkhead_model::{Actor, Code, Digest, PluginId, Role, Version};
 use bulkhead_trust::CapabilityDiff;
 
 use crate::auth::require;
 use crate::clock;
 use crate::error::Error;
 use crate::host::Host;
-use crate::release::Release;
+use crate::release::{self, Release};
 use crate::usecase::fleet::page_of;
 use crate::view::{self, Page, PageRequest};
 
@@ -46,7 +48,11 @@ impl Host {
         };
         let rows = self.inner.db.list_reviews(status, (at, id), page.limit.saturating_add(1)).await?;
         let page = page_of(rows, page.limit, |row| format!("{}.{}", row.created_at, row.review_id));
-        Ok(Page { items: page.items.into_iter().map(view_review).collect(), next_cursor: page.next_cursor })
+        let mut items = Vec::with_capacity(page.items.len());
+        for row in page.items {
+            items.push(self.view_review(row).await?);
+        }
+        Ok(Page { items, next_cursor: page.next_cursor })
     }
 
     /// Decides about a version that waits; its installation goes on or fails. Nobody approves what they registered or
@@ -67,23 +73,74 @@ impl Host {
         }
         let act = Act::new(actor, clock::now_micros());
         let status = if is_approved { "approved" } else { "rejected" };
-        let mut tx = self.inner.db.begin().await?;
-        if !tx.decide_review(&row, status, reason, &act).await? {
+        if !self.settle(&row, status, reason, &act).await? {
             return Err(Error::Conflict("this review was decided already".to_owned()));
         }
-        let resumed = tx.resume_operation(&row.operation_id, act.at).await?;
+        let row = self.inner.db.find_review(id).await?.ok_or_else(unknown)?;
+        self.view_review(row).await
+    }
+
+    async fn view_review(&self, row: ReviewRow) -> Result<view::Review, Error> {
+        let release = self.inner.db.get_plugin_version(&row.plugin_id, &row.version).await?;
+        Ok(view::Review {
+            trust: self.trust_of(&release, None).await?,
+            id: row.review_id,
+            plugin: row.plugin_id,
+            version: row.version,
+            digest: row.digest,
+            base_version: row.base_version,
+            base_digest: row.base_digest,
+            diff_digest: row.diff_digest,
+            wider: row.wider,
+            registered_by: row.registered_by,
+            installed_by: row.installed_by,
+            operation_id: row.operation_id,
+            status: row.status,
+            created_at: row.created_at,
+            decided_by: row.decided_by,
+            decided_at: row.decided_at,
+            reason: row.reason,
+        })
+    }
+
+    /// Lets a version that waits go on, where the rule's reviewers have signed by now that they looked at exactly what it waits
+    /// for: its release, the one before, and their difference.
+    pub(crate) async fn take_signed_review(&self, plugin: &PluginId, version: &Version) -> Result<(), Error> {
+        let row = self.inner.db.get_plugin_version(plugin, version).await?;
+        let Some(review) = self.inner.db.find_pending_review(&row.digest).await? else { return Ok(()) };
+        let bundles = self.inner.db.list_bundles(&row.digest).await?;
+        let verdict =
+            self.judge(&release::facts(&row.facts)?, &row.digest, &bundles, &release::admitted(row.created_at))?;
+        if !verdict.is_approved(&review.base_digest, &review.diff_digest) {
+            return Ok(());
+        }
+        let agree = verdict.reviews.iter().filter(|one| one.approves(&review.base_digest, &review.diff_digest));
+        let names: BTreeSet<_> = agree.map(|one| one.principal.as_str()).collect();
+        let names: Vec<_> = names.into_iter().collect();
+        let act = Act { actor: format!("signature:{}", names.join(",")), at: clock::now_micros() };
+        self.settle(&review, "approved", "signed by the reviewers of the rule", &act).await.map(|_| ())
+    }
+
+    /// Writes a decision down and lets the operation that waits for it go on; says whether it still waited.
+    async fn settle(&self, review: &ReviewRow, status: &str, reason: &str, act: &Act) -> Result<bool, Error> {
+        let mut tx = self.inner.db.begin().await?;
+        if !tx.decide_review(review, status, reason, act).await? {
+            return Ok(false);
+        }
+        let resumed = tx.resume_operation(&review.operation_id, act.at).await?;
         tx.commit().await?;
-        if resumed && let Some(operation) = self.inner.db.find_operation(&row.operation_id).await? {
+        if resumed && let Some(operation) = self.inner.db.find_operation(&review.operation_id).await? {
             // It looks for the decision itself: so it does after a crash.
             self.run_operation(operation);
         }
-        self.inner.db.find_review(id).await?.map(view_review).ok_or_else(unknown)
+        Ok(true)
     }
 
     /// Whether the release that `operation` installs must wait for a reviewer; an error if one rejected it. The first
     /// version of a plugin is what its rule allows, and is compared with nothing.
     pub(crate) async fn must_wait(&self, operation: &OperationRow, release: &Release) -> Result<Option<Wider>, Error> {
-        if !self.fleet_verdict(release)?.review_wider {
+        let verdict = self.fleet_verdict(release)?;
+        if !verdict.review_wider {
             return Ok(None);
         }
         let Some(base) = self.inner.db.find_installed_version(&release.plugin).await? else { return Ok(None) };
@@ -101,7 +158,7 @@ impl Host {
         let older = self.read_capabilities(&release.plugin, &base.version).await?;
         let newer = self.read_capabilities(&release.plugin, &release.version).await?;
         let diff = older.diff(&newer);
-        if !diff.widens() {
+        if !diff.widens() || verdict.is_approved(&base.digest, &diff.digest()) {
             return Ok(None);
         }
         let version = self.inner.db.get_plugin_version(&release.plugin, &release.version).await?;
@@ -152,25 +209,4 @@ pub(super) fn check_reason(reason: &str) -> Result<(), Error> {
         return Err(Error::InvalidName(format!("a reason has 1 to {REASON_BYTES_MAX} bytes, none of them NUL")));
     }
     Ok(())
-}
-
-fn view_review(row: ReviewRow) -> view::Review {
-    view::Review {
-        id: row.review_id,
-        plugin: row.plugin_id,
-        version: row.version,
-        digest: row.digest,
-        base_version: row.base_version,
-        base_digest: row.base_digest,
-        diff_digest: row.diff_digest,
-        wider: row.wider,
-        registered_by: row.registered_by,
-        installed_by: row.installed_by,
-        operation_id: row.operation_id,
-        status: row.status,
-        created_at: row.created_at,
-        decided_by: row.decided_by,
-        decided_at: row.decided_at,
-        reason: row.reason,
-    }
 }

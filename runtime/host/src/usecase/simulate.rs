@@ -30,6 +30,8 @@ struct Candidate {
     digest: Digest,
     facts: Facts,
     bundles: Vec<Vec<u8>>,
+    /// When it was registered.
+    admitted_at: i64,
 }
 
 impl Host {
@@ -113,7 +115,8 @@ impl Host {
             known.insert(key.clone(), candidate);
         }
         let Some(candidate) = known.get(&key) else { return Ok(None) };
-        let state = State { tenant: tenant.clone(), runtime: bulkhead_engine::runtime_version(), known: None };
+        let runtime = bulkhead_engine::runtime_version();
+        let state = State { tenant: tenant.clone(), runtime, ..release::admitted(candidate.admitted_at) };
         let bundles: Vec<&[u8]> = candidate.bundles.iter().map(Vec::as_slice).collect();
         let judge = |policy: &Policy| {
             bulkhead_trust::evaluate(&candidate.facts, &candidate.digest, &bundles, policy, &state, clock::now())
@@ -148,7 +151,8 @@ impl Host {
         };
         let row = self.inner.db.get_plugin_version(plugin, &version).await?;
         let bundles = self.inner.db.list_bundles(&row.digest).await?;
-        Ok(Candidate { version, digest: row.digest, facts: release::facts(&row.facts)?, bundles })
+        let facts = release::facts(&row.facts)?;
+        Ok(Candidate { version, digest: row.digest, facts, bundles, admitted_at: row.created_at })
     }
 }
 

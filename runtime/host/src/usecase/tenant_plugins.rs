@@ -270,7 +270,9 @@ impl Host {
         let fleet = self.inner.db.get_plugin(&row.plugin_id).await?;
         let stored = self.inner.db.get_plugin_version(&row.plugin_id, &fleet.version).await?;
         let manifest = release::facts(&stored.facts)?.manifest().map_err(Error::Refused)?;
+        let trust = self.trust_of(&stored, Some(&row.tenant_id)).await?;
         Ok(view::TenantPlugin {
+            trust,
             tenant_id: row.tenant_id,
             plugin_id: row.plugin_id,
             enabled: row.enabled,

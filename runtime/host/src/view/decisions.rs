@@ -1,6 +1,6 @@
 //! What security decides on: versions that wait for a review, revocations, and what another policy would change.
 
-use bulkhead_model::{Digest, PluginId, TenantId, Version};
+use bulkhead_model::{Digest, PluginId, TenantId, TrustLevel, Version};
 use bulkhead_trust::Refusal;
 
 /// Something that is not enforced and would have denied.
@@ -10,6 +10,46 @@ pub struct Observation {
     pub by: String,
     /// Why.
     pub refusal: Refusal,
+}
+
+/// The root keys in force.
+#[derive(Clone, Debug)]
+pub struct RootsView {
+    /// 0 are the configured ones.
+    pub version: u64,
+    /// `ed25519:` and the base64 of each key, and the SHA-256 of its SPKI form.
+    pub keys: Vec<(String, Digest)>,
+    /// How many of them sign a policy.
+    pub threshold: u64,
+    /// From when they install nothing but their successors; configured ones have no end.
+    pub expires: Option<i64>,
+    /// What tells the configured keys, with which the chain begins, from others.
+    pub anchor: Digest,
+    /// Why none of them counts, if none does.
+    pub broken: Option<String>,
+    /// Who installed them.
+    pub installed_by: Option<String>,
+    /// When.
+    pub installed_at: Option<i64>,
+}
+
+/// What an allow rule makes of a release.
+#[derive(Clone, Debug)]
+pub struct RuleWord {
+    /// The rule.
+    pub id: String,
+    /// How far it trusts what its signers ship.
+    pub trust: TrustLevel,
+    /// Why it is there.
+    pub reason: String,
+    /// Who wrote it.
+    pub author: String,
+    /// Who agreed.
+    pub approved_by: String,
+    /// Until when it counts.
+    pub expires: Option<i64>,
+    /// What of it is not met; nothing where it is met.
+    pub refusals: Vec<Refusal>,
 }
 
 /// A version that may do more than the one before, and what was decided about it.
@@ -23,6 +63,8 @@ pub struct Review {
     pub version: Version,
     /// Its release.
     pub digest: Digest,
+    /// How far policy trusts it; `None` where policy does not allow it.
+    pub trust: Option<TrustLevel>,
     /// The version that was installed before.
     pub base_version: Version,
     /// The release of that one.

@@ -24,6 +24,7 @@ pub(crate) async fn run(host: &Host) -> Result<(), Error> {
     let changes = host.inner.db.changes().await?;
     // Before anything is loaded: what was revoked while this host was away never starts.
     host.load_revocations().await?;
+    host.load_roots().await?;
     host.load_policy().await?;
     log::begin(host).await?;
     crate::host_keys::record(host).await?;

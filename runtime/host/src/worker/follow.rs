@@ -43,13 +43,14 @@ async fn look(host: &Host, seen: u64) -> Result<u64, Error> {
     // Stops first: they cannot wait for anything.
     host.load_kills().await?;
     let revoked = host.follow_revocations().await?;
+    let rotated = host.follow_roots().await?;
     let newest = host.inner.db.find_latest_policy().await?.map_or(0, |row| row.version);
     let known = host.inner.policy.newest();
-    if newest != known {
+    if rotated || newest != known {
         host.load_policy().await?;
     }
     super::log::look(host).await;
-    if revoked || newest != known {
+    if revoked || rotated || newest != known {
         host.judge_serving().await?;
     }
     host.load_hooks().await?;

@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use super::problem::Problem;
 use super::{
     audit, capabilities, health, hooks, kill, migrations, oci, operations, plugins, policy, problems, registry,
-    registry_log, reviews, revocations, schemas, tenant_plugins, tenants, usage,
+    registry_log, reviews, revocations, roots, schemas, tenant_plugins, tenants, usage,
 };
 use crate::app::App;
 
@@ -100,6 +100,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Endpoint> {
         tenants::ENDPOINTS,
         policy::ENDPOINTS,
         reviews::ENDPOINTS,
+        roots::ENDPOINTS,
         revocations::ENDPOINTS,
         audit::ENDPOINTS,
         tenant_plugins::ENDPOINTS,

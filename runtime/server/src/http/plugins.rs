@@ -7,7 +7,7 @@ use axum::extract::{FromRequest, Multipart, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use bulkhead_host::{DataChoice, Error, view};
-use bulkhead_model::{Code, PluginId, Role, TenantId, Version};
+use bulkhead_model::{Code, PluginId, Role, TenantId, TrustLevel, Version};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +39,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         .query(&["data", "force"])
         .answers::<OperationBody>(202),
     Endpoint::new("post", "/api/v1/plugins/{id}/install", Who::SuperAdmin, "Install a registered version", || post(install)).takes::<InstallBody>().answers::<OperationBody>(202),
+    Endpoint::new("post", "/api/v1/plugins/{id}/rollback", Who::SuperAdmin, "Install an older version than the one installed last, with a reason", || post(rollback)).takes::<RollbackBody>().answers::<OperationBody>(202),
     Endpoint::new("post", "/api/v1/plugins/{id}/enable", Who::SuperAdmin, "Let tenants use a plugin", || post(enable)).answers::<PluginBody>(200),
     Endpoint::new("post", "/api/v1/plugins/{id}/disable", Who::SuperAdmin, "Stop a plugin for every tenant, keeping its data", || post(disable)).answers::<PluginBody>(200),
     Endpoint::new("get", "/api/v1/plugins/{id}/versions", Who::SuperAdmin, "List the versions of a plugin, newest first", || get(versions)).answers::<List<VersionBody>>(200),
@@ -63,6 +64,8 @@ struct PluginBody {
     tenants_enabled: u64,
     /// `healthy`, `unhealthy` or `unknown`.
     health: &'static str,
+    /// How far policy trusts it: `core`, `verified`, `community` or `untrusted`; `null` where policy does not allow it.
+    trust: Option<&'static str>,
     last_error: Option<String>,
 }
 
@@ -78,6 +81,7 @@ impl PluginBody {
             updated_at: Time::of(plugin.updated_at),
             tenants_enabled: plugin.tenants_enabled,
             health: plugin.health.as_str(),
+            trust: plugin.trust.map(TrustLevel::as_str),
             last_error: plugin.last_error,
         }
     }
@@ -93,6 +97,8 @@ struct VersionBody {
     size_bytes: u64,
     registered_by: String,
     created_at: Time,
+    /// How far policy trusts it; `null` where policy does not allow it.
+    trust: Option<&'static str>,
 }
 
 impl VersionBody {
@@ -103,6 +109,7 @@ impl VersionBody {
             size_bytes: version.size_bytes,
             registered_by: version.registered_by,
             created_at: Time::of(version.created_at),
+            trust: version.trust.map(TrustLevel::as_str),
         }
     }
 }
@@ -181,6 +188,20 @@ async fn uninstall(
 #[schemars(rename = "Install")]
 struct InstallBody {
     version: Option<Version>,
+    /// Whether it is meant that the version is older than the one installed last.
+    rollback: bool,
+    /// Why one goes back, for the audit log; with `rollback` alone.
+    reason: Option<String>,
+}
+
+/// To which version one goes back, and why; the older one that was installed last where none is named.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Rollback")]
+struct RollbackBody {
+    version: Option<Version>,
+    /// For the audit log, 1 to 2,000 bytes.
+    reason: String,
 }
 
 async fn install(
@@ -189,7 +210,21 @@ async fn install(
     Named(id): Named<PluginId>,
     body::Json(install): body::Json<InstallBody>,
 ) -> Result<Accepted, Problem> {
-    Ok(Accepted(app.host.install(&actor, &id, install.version).await?))
+    match (install.rollback, install.reason) {
+        (false, None) => Ok(Accepted(app.host.install(&actor, &id, install.version).await?)),
+        (true, Some(reason)) => Ok(Accepted(app.host.roll_back(&actor, &id, install.version.as_ref(), &reason).await?)),
+        (true, None) => Err(Problem::invalid("/reason", "going back needs a `reason`")),
+        (false, Some(_)) => Err(Problem::invalid("/rollback", "a `reason` is for going back, with `rollback`")),
+    }
+}
+
+async fn rollback(
+    State(app): State<App>,
+    Admin(actor): Admin,
+    Named(id): Named<PluginId>,
+    body::Json(rollback): body::Json<RollbackBody>,
+) -> Result<Accepted, Problem> {
+    Ok(Accepted(app.host.roll_back(&actor, &id, rollback.version.as_ref(), &rollback.reason).await?))
 }
 
 async fn enable(

@@ -5,7 +5,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::routing::{get, post, put};
 use bulkhead_host::{Refusal, view};
-use bulkhead_model::{Interface, PluginId, TenantId, Version};
+use bulkhead_model::{Interface, PluginId, TenantId, TrustLevel, Version};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -123,6 +123,10 @@ struct ExplanationBody {
     allowed: bool,
     /// The rule that decided.
     rule: Option<String>,
+    /// How far that rule trusts what its signers ship: `core`, `verified`, `community` or `untrusted`.
+    trust: Option<&'static str>,
+    /// Each rule that names the plugin, in the policy's order, and what of it is not met.
+    rules: Vec<RuleBody>,
     /// Principals whose signatures counted.
     signers: Vec<String>,
     /// Interfaces that it may use.
@@ -131,6 +135,37 @@ struct ExplanationBody {
     refusals: Vec<RefusalBody>,
     /// What would deny it if it were enforced and not only observed.
     observed: Vec<ObservationBody>,
+}
+
+/// What an allow rule makes of a release.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "RuleWord")]
+struct RuleBody {
+    id: String,
+    trust: &'static str,
+    /// Why the rule is there.
+    reason: String,
+    /// Who wrote it.
+    author: String,
+    /// Who agreed.
+    approved_by: String,
+    expires: Option<Time>,
+    /// Nothing where it is met.
+    refusals: Vec<RefusalBody>,
+}
+
+impl RuleBody {
+    fn of(rule: view::RuleWord) -> Self {
+        Self {
+            id: rule.id,
+            trust: rule.trust.as_str(),
+            reason: rule.reason,
+            author: rule.author,
+            approved_by: rule.approved_by,
+            expires: rule.expires.map(Time::of),
+            refusals: rule.refusals.into_iter().map(RefusalBody::of).collect(),
+        }
+    }
 }
 
 /// What would deny a release if it were enforced.
@@ -210,6 +245,8 @@ impl ExplanationBody {
         Self {
             allowed: explanation.allowed,
             rule: explanation.rule,
+            trust: explanation.trust.map(TrustLevel::as_str),
+            rules: explanation.rules.into_iter().map(RuleBody::of).collect(),
             signers: explanation.signers,
             interfaces: explanation.interfaces.into_iter().map(Interface::qualified).collect(),
             refusals: explanation.refusals.into_iter().map(RefusalBody::of).collect(),

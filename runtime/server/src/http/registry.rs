@@ -6,7 +6,7 @@ use axum::extract::{FromRequestParts, Path, State};
 use axum::routing::{delete, get, post};
 use bulkhead_host::view;
 use bulkhead_host::{Error, RegistryActor};
-use bulkhead_model::{Code, PluginId, Version};
+use bulkhead_model::{Code, PluginId, TrustLevel, Version};
 use bulkhead_oci::{Caller, Collected, Kind, ListedToken, NamespaceRow, NewNamespace, NewToken, Scope};
 use http::StatusCode;
 use http::header::AUTHORIZATION;
@@ -164,6 +164,9 @@ struct VersionBody {
     yank_reason: Option<String>,
     /// Who signed it; in a list, shown for the newest version alone.
     signers: Vec<SignerBody>,
+    /// The level that policy gives to what they ship, before its bytes are judged: `core`, `verified`, `community` or `untrusted`;
+    /// `null` where no rule names them for it. In a list, told for the newest version alone.
+    trust: Option<&'static str>,
 }
 
 /// Who signed a version.
@@ -211,6 +214,7 @@ impl VersionBody {
             yanked_at: version.yanked_at.map(Time::of),
             yank_reason: version.yank_reason,
             signers: version.signers.into_iter().map(signer).collect(),
+            trust: version.trust.map(TrustLevel::as_str),
         }
     }
 }

@@ -5,6 +5,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::routing::{get, post};
 use bulkhead_host::view;
+use bulkhead_model::TrustLevel;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +45,8 @@ struct ReviewBody {
     plugin_id: String,
     version: String,
     digest: String,
+    /// How far policy trusts it; `null` where policy does not allow it.
+    trust: Option<&'static str>,
     /// The version that was installed before.
     base_version: String,
     base_digest: String,
@@ -70,6 +73,7 @@ impl ReviewBody {
             plugin_id: review.plugin.to_string(),
             version: review.version.to_string(),
             digest: review.digest.to_string(),
+            trust: review.trust.map(TrustLevel::as_str),
             base_version: review.base_version.to_string(),
             base_digest: review.base_digest.to_string(),
             diff_digest: review.diff_digest.to_string(),

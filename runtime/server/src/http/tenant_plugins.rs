@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::routing::{get, post, put};
 use bulkhead_host::{Error, view};
-use bulkhead_model::{Interface, PluginId, TenantId};
+use bulkhead_model::{Interface, PluginId, TenantId, TrustLevel};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -114,6 +114,8 @@ struct TenantPluginBody {
     requested: Vec<String>,
     /// Those of them that wait for the tenant's consent: a version that asks for more gets no more by itself.
     pending_consent: Vec<String>,
+    /// How far policy trusts it in this tenant: `core`, `verified`, `community` or `untrusted`; `null` where it is not allowed here.
+    trust: Option<&'static str>,
 }
 
 impl TenantPluginBody {
@@ -123,6 +125,7 @@ impl TenantPluginBody {
             plugin.requested.iter().copied().filter(|interface| !plugin.granted.contains(interface)).collect();
         Self {
             pending_consent: names(pending),
+            trust: plugin.trust.map(TrustLevel::as_str),
             tenant_id: plugin.tenant_id,
             plugin_id: plugin.plugin_id,
             enabled: plugin.enabled,

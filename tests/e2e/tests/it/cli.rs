@@ -4,19 +4,21 @@ use std::path::Path;
 
 use bulkhead_testkit::binary::{Bulkhead, Served};
 use bulkhead_testkit::guests::HELLO;
-use bulkhead_testkit::keys::{ALICE, MALLORY};
+use bulkhead_testkit::keys::{ALICE, BOB, CAROL, MALLORY};
+use bulkhead_testkit::policies::signed_by;
 use bulkhead_testkit::{Client, Key, Release};
+use bulkhead_trust::SigningKey;
 use serde_json::json;
 
 /// A folder with `bulkhead init` in it, and its host.
-struct Stage {
+pub(crate) struct Stage {
     folder: tempfile::TempDir,
     served: Served,
     bulkhead: Bulkhead,
 }
 
 impl Stage {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let bulkhead = Bulkhead::at(folder.path()).env("BULKHEAD__SERVER__METRICS_LISTEN", "127.0.0.1:0");
         bulkhead.run(["init"]).expect(0);
@@ -25,21 +27,21 @@ impl Stage {
         Self { folder, served, bulkhead }
     }
 
-    fn path(&self, name: &str) -> std::path::PathBuf {
+    pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
         self.folder.path().join(name)
     }
 
-    fn token(&self, role: &str) -> String {
+    pub(crate) fn token(&self, role: &str) -> String {
         std::fs::read_to_string(self.path("tokens").join(format!("{role}.token"))).unwrap().trim().to_owned()
     }
 
     /// The binary with the platform admin's token.
-    fn admin(&self) -> Bulkhead {
+    pub(crate) fn admin(&self) -> Bulkhead {
         self.bulkhead.clone().env("BULKHEAD_TOKEN", &self.token("super_admin"))
     }
 
     /// Writes a release as an author's tools do.
-    fn place(&self, name: &str, release: &Release) {
+    pub(crate) fn place(&self, name: &str, release: &Release) {
         std::fs::write(self.path(&format!("{name}.wasm")), &release.bytes).unwrap();
         for (number, bundle) in (1..).zip(&release.bundles) {
             std::fs::write(self.path(&format!("{name}.{number}.sigstore.json")), bundle).unwrap();
@@ -60,7 +62,14 @@ impl Stage {
             .expect(0);
     }
 
-    fn client(&self, token: &str) -> Client {
+    /// Installs a policy text of the testkit.
+    pub(crate) async fn put_policy(&self, version: u64, text: &str) {
+        let root = SigningKey::from_pem(&std::fs::read_to_string(self.path("keys/root.key.pem")).unwrap()).unwrap();
+        let envelope = signed_by(&root, version, text);
+        self.client(&self.token("security")).put_policy(&envelope).await.expect(200);
+    }
+
+    pub(crate) fn client(&self, token: &str) -> Client {
         self.served.client(token)
     }
 }
@@ -255,4 +264,85 @@ async fn the_registry_is_kept_and_used_from_the_command_line() {
     let tokens = admin.run(["registry", "token", "list", "--json"]).expect(0).json();
     admin.run(["registry", "token", "revoke", tokens["items"][0]["id"].as_str().unwrap()]).expect(0);
     offering.run(["publish", "hello-0.1.0.wasm", "--registry-only"]).expect(1);
+}
+
+#[tokio::test]
+async fn root_keys_are_replaced_from_the_command_line_by_several_people() {
+    let stage = Stage::new();
+    stage.allow(ALICE);
+    let security = stage.bulkhead.clone().env("BULKHEAD_TOKEN", &stage.token("security"));
+    for key in [BOB, CAROL] {
+        std::fs::write(stage.path(&format!("{}.pem", key.name)), key.private_pem()).unwrap();
+    }
+    let roots = format!(
+        "version = 1\nexpires = \"2199-01-01\"\nkeys = [\"{}\", \"{}\"]\nthreshold = \"all\"\n",
+        BOB.verifying(),
+        CAROL.verifying()
+    );
+    std::fs::write(stage.path("roots.toml"), roots).unwrap();
+    let policy = std::fs::read_to_string(stage.path("policy.toml")).unwrap().replace("version = 2", "version = 3");
+    std::fs::write(stage.path("policy.toml"), policy).unwrap();
+    let sign = |what: &[&str], from: &str, key: &str, to: &str| {
+        security.run([what, &["sign", from, "--key", key, "--out", to]].concat()).expect(0);
+    };
+
+    sign(&["policy", "roots"], "roots.toml", "keys/root.key.pem", "roots.json");
+    sign(&["policy", "roots"], "roots.json", "bob.pem", "roots.json");
+    let too_few = security.run(["policy", "roots", "install", "roots.json", "--json"]).expect(1).json();
+    sign(&["policy", "roots"], "roots.json", "carol.pem", "roots.json");
+    let unsigned = security.run(["policy", "roots", "install", "roots.json", "--json"]).expect(1).json();
+    sign(&["policy"], "policy.toml", "bob.pem", "policy.json");
+    sign(&["policy"], "policy.json", "carol.pem", "policy.json");
+    security.run(["policy", "roots", "install", "roots.json", "--policy", "policy.json"]).expect(0);
+    let shown = security.run(["policy", "roots", "show", "--json"]).expect(0).json();
+    security.run(["policy", "install", "policy.toml", "--key", "keys/root.key.pem"]).expect(1);
+    std::fs::write(stage.path("roots.toml"), "version = 0\n").unwrap();
+    let mistakes = security.run(["policy", "roots", "sign", "roots.toml", "--key", "bob.pem"]).expect(1);
+
+    assert_eq!((&too_few["code"], &unsigned["code"]), (&json!("policy-invalid"), &json!("conflict")));
+    assert_eq!(
+        (&shown["version"], &shown["threshold"], shown["keys"].as_array().unwrap().len()),
+        (&json!(1), &json!(2), 2)
+    );
+    assert!(mistakes.stderr.contains("/threshold") && mistakes.stderr.contains("/keys"), "{mistakes:?}");
+    let people = security.run(["policy", "roots", "show"]).expect(0).stdout;
+    assert!(people.contains(&BOB.verifying().to_policy_text()), "{people}");
+}
+
+#[tokio::test]
+async fn one_goes_back_to_an_older_version_from_the_command_line() {
+    let stage = Stage::new();
+    let admin = stage.admin();
+    let security = stage.bulkhead.clone().env("BULKHEAD_TOKEN", &stage.token("security"));
+    let policy = bulkhead_testkit::policies::STANDARD
+        .replace("version = \"*\"", "version = \"*\"\nreview_rollback = true\ntrust = \"verified\"");
+    let reviewer = "[[principal]]\nname = \"carol\"\nkeys = [\"carol\"]\n";
+    let elsewhere = "[[allow]]\nid = \"b\"\nplugin = \"other.plugin\"\ntenants = [\"*\"]\n\
+        signers = [{ role = \"reviewer\", of = [\"carol\"], threshold = 1 }]\n";
+    stage.put_policy(2, &format!("{reviewer}{policy}{elsewhere}")).await;
+    std::fs::write(stage.path("carol.pem"), CAROL.private_pem()).unwrap();
+    for version in ["0.1.0", "0.2.0"] {
+        stage.place(&format!("hello-{version}"), &HELLO.source().version(version).signed_by(ALICE));
+        admin.run(["plugin", "install", &format!("hello-{version}.wasm")]).expect(0);
+        admin.run(["plugin", "uninstall", "acme.hello"]).expect(0);
+    }
+    let back = ["plugin", "rollback", "acme.hello", "--reason", "INC-42", "--json"];
+
+    let unsigned = admin.run(back).expect(3).json();
+    let sign = ["sign", "hello-0.1.0.wasm", "--key", "carol.pem", "--role", "reviewer", "--reason", "INC-42"];
+    stage.bulkhead.run([&sign[..], &["--rollback-from", "hello-0.2.0.wasm"]].concat()).expect(0);
+    let as_author = ["sign", "hello-0.1.0.wasm", "--key", "carol.pem", "--reason", "INC-42"];
+    stage.bulkhead.run([&as_author[..], &["--rollback-from", "hello-0.2.0.wasm"]].concat()).expect(2);
+    admin.run(["publish", "hello-0.1.0.wasm"]).expect(0);
+    let silent = admin.run(["plugin", "install", "acme.hello@0.1.0", "--json"]).expect(3).json();
+    admin.run(["plugin", "install", "acme.hello@0.1.0", "--rollback"]).expect(2);
+    let done =
+        admin.run(["plugin", "install", "acme.hello@0.1.0", "--rollback", "--reason", "INC-42", "--json"]).expect(0);
+    let shown = admin.run(["plugin", "show", "acme.hello"]).expect(0).stdout;
+    let explained = security.run(["policy", "explain", "acme.hello"]).expect(0).stdout;
+
+    assert_eq!((&unsigned["code"], &silent["code"]), (&json!("threshold-not-met"), &json!("downgrade")));
+    assert_eq!(done.json()["version"], "0.1.0");
+    assert!(shown.contains("verified"), "{shown}");
+    assert!(explained.contains("trust verified") && explained.contains("everything-by-alice"), "{explained}");
 }

@@ -141,9 +141,21 @@ async fn a_decision_is_explained() {
       "observed": [],
       "refusals": [],
       "rule": "everything-by-alice",
+      "rules": [
+        {
+          "approved_by": "",
+          "author": "",
+          "expires": null,
+          "id": "everything-by-alice",
+          "reason": "",
+          "refusals": [],
+          "trust": "untrusted"
+        }
+      ],
       "signers": [
         "alice"
-      ]
+      ],
+      "trust": "untrusted"
     }
     "#);
     assert_eq!(elsewhere["allowed"], json!(false));

@@ -2,8 +2,11 @@
 
 use bulkhead_model::Role;
 use bulkhead_testkit::guests::ROUTES;
+use bulkhead_testkit::keys::{ALICE, CAROL};
 use bulkhead_testkit::policies::STANDARD;
 use bulkhead_testkit::{Client, Release, TestHost, eventually};
+use bulkhead_trust::statement::Decision;
+use bulkhead_trust::{Capabilities, ReleaseStatement, Review, StructuralLimits, bundle};
 use serde_json::{Value, json};
 
 use crate::capabilities::{narrow, wide};
@@ -163,4 +166,70 @@ async fn what_is_no_wider_waits_for_nobody() {
 
     assert_eq!((&same["status"], &wider["status"]), (&json!("succeeded"), &json!("pending-review")));
     assert_eq!((&still_wide["status"], &narrower["status"]), (&json!("succeeded"), &json!("succeeded")));
+}
+
+/// The release with a reviewer's signature over a step between two releases.
+fn signed_off(release: Release, base: &Value, diff: &Value) -> Release {
+    let review = Review {
+        policy_version: 1,
+        base_digest: Some(base.as_str().unwrap().parse().unwrap()),
+        capability_diff_digest: Some(diff.as_str().unwrap().parse().unwrap()),
+        decision: Decision::Approve,
+        reason: "read the difference".to_owned(),
+    };
+    let statement = ReleaseStatement { review: Some(review), ..release.statement() };
+    let mut release = release;
+    release.bundles.push(bundle::sign(&CAROL.signing(), &statement));
+    release
+}
+
+/// [`reviewed`], with carol as the reviewer of every release.
+fn reviewed_by_carol() -> String {
+    let author = "signers = [{ role = \"author\", of = [\"alice\"], threshold = 1 }";
+    let signers = format!("{author}, {{ role = \"reviewer\", of = [\"carol\"], threshold = 1 }}");
+    reviewed()
+        .replace(author, &signers)
+        .replace("[[allow]]", "[[principal]]\nname = \"carol\"\nkeys = [\"carol\"]\n[[allow]]")
+}
+
+#[tokio::test]
+async fn a_reviewers_signature_over_exactly_this_step_lets_a_version_go_on() {
+    let host = TestHost::new()
+        .policy(&reviewed_by_carol())
+        .tenant("acme")
+        .with_release(ROUTES.signed_by(ALICE).reviewed_by(CAROL))
+        .await;
+    // That somebody reviewed the release says nothing of the step.
+    let release = wide("0.2.0").reviewed_by(CAROL);
+    let operation = replace(&host, &release).await;
+    let review = pending(&host).await.remove(0);
+    let (base, diff, own) = (&review["base_digest"], &review["diff_digest"], &review["digest"]);
+
+    for (wrong_base, wrong_diff) in [(own, diff), (base, own), (diff, base)] {
+        host.admin().publish(&signed_off(release.clone(), wrong_base, wrong_diff)).await.expect(200);
+        assert_eq!(pending(&host).await.len(), 1);
+    }
+    host.admin().publish(&signed_off(release.clone(), base, diff)).await.expect(200);
+    let ended = end_of(&host, &operation).await;
+
+    assert_eq!(ended["status"], "succeeded", "{ended}");
+    assert!(pending(&host).await.is_empty());
+    host.user("acme", &[]).get_route(PLUGIN, "/").await.expect(200);
+    let decided = host.security().get("/api/v1/reviews?status=approved").await.expect(200).json()["items"][0].clone();
+    assert_eq!(decided["decided_by"], "signature:carol");
+}
+
+#[tokio::test]
+async fn a_version_whose_step_was_signed_before_waits_for_nobody() {
+    let base = ROUTES.signed_by(ALICE).reviewed_by(CAROL);
+    let host = TestHost::new().policy(&reviewed_by_carol()).tenant("acme").with_release(base.clone()).await;
+    let release = wide("0.2.0");
+    let limits = StructuralLimits::default();
+    let of = |bytes: &[u8]| Capabilities::of(bytes, &limits).unwrap();
+    let diff = json!(of(&base.bytes).diff(&of(&release.bytes)).digest().to_string());
+    let base = json!(bulkhead_model::Digest::of(&base.bytes).to_string());
+
+    let operation = replace(&host, &signed_off(release, &base, &diff)).await;
+
+    assert_eq!(operation["status"], "succeeded", "{operation}");
 }

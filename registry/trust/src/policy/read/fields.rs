@@ -8,13 +8,15 @@ use bulkhead_model::Issue;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
+use crate::policy::LIST_MAX;
+
 /// Longest free text in bytes.
 const TEXT_BYTES_MAX: usize = 2_000;
 /// Longest name in bytes.
 const NAME_BYTES_MAX: usize = 128;
 
 /// A table and which of its fields were asked for.
-pub(super) struct Fields<'a> {
+pub(in crate::policy) struct Fields<'a> {
     at: String,
     map: &'a Map<String, Value>,
     known: Vec<&'static str>,
@@ -22,7 +24,7 @@ pub(super) struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// The table at `at`, or an issue.
-    pub(super) fn open(value: &'a Value, at: String, issues: &mut Vec<Issue>) -> Option<Self> {
+    pub(in crate::policy) fn open(value: &'a Value, at: String, issues: &mut Vec<Issue>) -> Option<Self> {
         let map = value.as_object();
         if map.is_none() {
             issues.push(Issue::new(at.clone(), "a table is wanted here"));
@@ -31,7 +33,7 @@ impl<'a> Fields<'a> {
     }
 
     /// JSON pointer of a field, or of the table itself for an empty name.
-    pub(super) fn pointer(&self, name: &str) -> String {
+    pub(in crate::policy) fn pointer(&self, name: &str) -> String {
         if name.is_empty() {
             self.at.clone()
         } else {
@@ -40,18 +42,18 @@ impl<'a> Fields<'a> {
     }
 
     /// Whether the field is there.
-    pub(super) fn has(&self, name: &str) -> bool {
+    pub(in crate::policy) fn has(&self, name: &str) -> bool {
         self.map.contains_key(name)
     }
 
     /// The raw field.
-    pub(super) fn find(&mut self, name: &'static str) -> Option<&'a Value> {
+    pub(in crate::policy) fn find(&mut self, name: &'static str) -> Option<&'a Value> {
         self.known.push(name);
         self.map.get(name).filter(|value| !value.is_null())
     }
 
     /// A field that may be absent.
-    pub(super) fn optional<T>(
+    pub(in crate::policy) fn optional<T>(
         &mut self,
         name: &'static str,
         read: impl Fn(&Value) -> Result<T, String>,
@@ -62,7 +64,7 @@ impl<'a> Fields<'a> {
     }
 
     /// A field that must be there.
-    pub(super) fn required<T>(
+    pub(in crate::policy) fn required<T>(
         &mut self,
         name: &'static str,
         read: impl Fn(&Value) -> Result<T, String>,
@@ -75,7 +77,7 @@ impl<'a> Fields<'a> {
     }
 
     /// A list of values; absent is empty.
-    pub(super) fn list<T>(
+    pub(in crate::policy) fn list<T>(
         &mut self,
         name: &'static str,
         most: usize,
@@ -93,8 +95,23 @@ impl<'a> Fields<'a> {
         values
     }
 
+    /// A list of values that stands in the place of `values`; absent leaves them.
+    pub(in crate::policy) fn list_over<T>(
+        &mut self,
+        name: &'static str,
+        values: &mut Vec<T>,
+        issues: &mut Vec<Issue>,
+        read: impl Fn(&Value) -> Result<T, String>,
+    ) {
+        if self.has(name) {
+            *values = self.list(name, LIST_MAX, issues, read);
+        } else {
+            self.known.push(name);
+        }
+    }
+
     /// A list of tables; absent is empty. A table with mistakes is `None`.
-    pub(super) fn tables<T>(
+    pub(in crate::policy) fn tables<T>(
         &mut self,
         name: &'static str,
         most: usize,
@@ -126,19 +143,19 @@ impl<'a> Fields<'a> {
     }
 
     /// Reports every field that nobody asked for.
-    pub(super) fn close(self, issues: &mut Vec<Issue>) {
+    pub(in crate::policy) fn close(self, issues: &mut Vec<Issue>) {
         for name in self.map.keys().filter(|name| !self.known.contains(&name.as_str())) {
             issues.push(Issue::new(self.pointer(name), format!("there is no field `{name}` here")));
         }
     }
 }
 
-pub(super) fn text(value: &Value) -> Result<String, String> {
+pub(in crate::policy) fn text(value: &Value) -> Result<String, String> {
     let text = value.as_str().filter(|text| text.len() <= TEXT_BYTES_MAX);
     text.map(str::to_owned).ok_or_else(|| format!("a text of at most {TEXT_BYTES_MAX} bytes is wanted here"))
 }
 
-pub(super) fn name(value: &Value) -> Result<String, String> {
+pub(in crate::policy) fn name(value: &Value) -> Result<String, String> {
     let legal =
         |text: &&str| !text.is_empty() && text.len() <= NAME_BYTES_MAX && text.bytes().all(|b| b.is_ascii_graphic());
     let name = value.as_str().filter(legal);
@@ -146,24 +163,24 @@ pub(super) fn name(value: &Value) -> Result<String, String> {
         .ok_or_else(|| format!("a name of 1 to {NAME_BYTES_MAX} printable characters without spaces is wanted here"))
 }
 
-pub(super) fn boolean(value: &Value) -> Result<bool, String> {
+pub(in crate::policy) fn boolean(value: &Value) -> Result<bool, String> {
     value.as_bool().ok_or_else(|| "`true` or `false` is wanted here".to_owned())
 }
 
-pub(super) fn integer(value: &Value) -> Result<u64, String> {
+pub(in crate::policy) fn integer(value: &Value) -> Result<u64, String> {
     value.as_u64().ok_or_else(|| "a whole number from 0 is wanted here".to_owned())
 }
 
-pub(super) fn parsed<T: FromStr<Err: fmt::Display>>(value: &Value) -> Result<T, String> {
+pub(in crate::policy) fn parsed<T: FromStr<Err: fmt::Display>>(value: &Value) -> Result<T, String> {
     text(value)?.parse().map_err(|error: T::Err| error.to_string())
 }
 
-pub(super) fn version_range(value: &Value) -> Result<semver::VersionReq, String> {
+pub(in crate::policy) fn version_range(value: &Value) -> Result<semver::VersionReq, String> {
     parsed(value).map_err(|error| format!("not a version range such as `>=1.2.0, <2.0.0`: {error}"))
 }
 
 /// JSON in which no field stands twice.
-pub(super) struct Strict(pub(super) Value);
+pub(in crate::policy) struct Strict(pub(in crate::policy) Value);
 
 impl<'de> Deserialize<'de> for Strict {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

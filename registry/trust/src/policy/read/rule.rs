@@ -2,13 +2,13 @@
 //! It does not look at other rules; `read` and `lint` do.
 
 use bulkhead_model::limits::LimitsCeiling;
-use bulkhead_model::{Interface, Issue, capability};
+use bulkhead_model::{Interface, Issue, TrustLevel, capability};
 use serde_json::Value;
 
 use super::fields::{self, Fields};
 use super::{mode, plugin};
 use crate::policy::time::{end, start};
-use crate::policy::{Ceiling, LIST_MAX, Pattern, Rule, Signers};
+use crate::policy::{Ceiling, LIST_MAX, Pattern, Rule, Signers, level};
 use crate::statement::Role;
 use crate::structure::StructuralLimits;
 
@@ -32,14 +32,24 @@ pub(super) fn read(mut fields: Fields<'_>, issues: &mut Vec<Issue>) -> Option<Ru
     }
     let mode = fields.optional("mode", mode, issues).unwrap_or_default();
     let review_wider = fields.optional("review_wider", fields::boolean, issues).unwrap_or_default();
+    let review_rollback = fields.optional("review_rollback", fields::boolean, issues).unwrap_or_default();
     let runtime_min = fields.optional("min_runtime", fields::parsed, issues);
     let core = fields.optional("category", category, issues).unwrap_or_default();
     let critical = fields.optional("critical", fields::boolean, issues).unwrap_or_default();
+    let trust = fields.optional("trust", trust, issues);
+    if let Some(trust) = trust.filter(|trust| *trust != TrustLevel::Core) {
+        for name in [("category", core), ("critical", critical)].into_iter().filter_map(|(name, is)| is.then_some(name))
+        {
+            let message =
+                format!("a rule of level `{trust}` lets no plugin be core or critical; that needs the level `core`");
+            issues.push(Issue::new(fields.pointer(name), message));
+        }
+    }
     let valid_from = fields.optional("valid_from", start, issues);
     let mut notes = Notes::read(&mut fields, issues);
     let author = fields.optional("author", fields::text, issues).unwrap_or_default();
     let (mut limits, structure) = limits(&mut fields, issues);
-    let ceiling = ceiling(&mut fields, &mut notes, &mut limits, issues);
+    let ceiling = ceiling(&mut fields, &mut notes, &mut limits, trust, issues);
     fields.close(issues);
     Some(Rule {
         id: id?,
@@ -49,7 +59,9 @@ pub(super) fn read(mut fields: Fields<'_>, issues: &mut Vec<Issue>) -> Option<Ru
         prerelease,
         signers,
         tenants,
+        trust,
         review_wider,
+        review_rollback,
         runtime_min,
         core,
         critical,
@@ -125,7 +137,7 @@ fn one_role(mut fields: Fields<'_>, issues: &mut Vec<Issue>) -> Option<Signers> 
 }
 
 /// A number, `any` (one) or `all`.
-fn threshold(value: &Value, most: usize) -> Result<usize, String> {
+pub(in crate::policy) fn threshold(value: &Value, most: usize) -> Result<usize, String> {
     let count = match value.as_str() {
         Some("any") => Some(1),
         Some("all") => Some(most),
@@ -139,6 +151,11 @@ fn threshold(value: &Value, most: usize) -> Result<usize, String> {
 
 fn role(value: &Value) -> Result<Role, String> {
     value.as_str().and_then(Role::find).ok_or_else(|| "a role is `author` or `reviewer`".to_owned())
+}
+
+fn trust(value: &Value) -> Result<TrustLevel, String> {
+    let level = value.as_str().and_then(TrustLevel::find);
+    level.ok_or_else(|| "a trust level is `core`, `verified`, `community` or `untrusted`".to_owned())
 }
 
 fn category(value: &Value) -> Result<bool, String> {
@@ -163,26 +180,36 @@ fn host(value: &Value) -> Result<Pattern, String> {
     if plain { Ok(host) } else { Err("a host is named in full, or `*` for all".to_owned()) }
 }
 
-fn ceiling(fields: &mut Fields<'_>, notes: &mut Notes, limits: &mut LimitsCeiling, issues: &mut Vec<Issue>) -> Ceiling {
+/// The rule's ceiling: what it names, and where it names nothing what its level allows by default. What is not named is
+/// filled in here, so that the compiled policy, which root keys sign, says it in full.
+fn ceiling(
+    fields: &mut Fields<'_>,
+    notes: &mut Notes,
+    limits: &mut LimitsCeiling,
+    trust: Option<TrustLevel>,
+    issues: &mut Vec<Issue>,
+) -> Ceiling {
     let at = fields.pointer("ceiling");
-    let Some(value) = fields.find("ceiling") else { return Ceiling::default() };
-    let Some(mut inner) = Fields::open(value, at, issues) else { return Ceiling::default() };
-    let ceiling = Ceiling {
-        interfaces: inner.list("interfaces", LIST_MAX, issues, interface),
-        hosts: inner.list("hosts", LIST_MAX, issues, host),
-        events: inner.list("events", LIST_MAX, issues, pattern),
-        secrets: inner.list("secrets", LIST_MAX, issues, pattern),
-    };
-    if let Some(megabytes) = inner.optional("storage_mb", fields::integer, issues) {
-        if limits.storage_bytes.is_some() {
-            let message = "`storage_bytes` of the rule's limits says the same";
-            issues.push(Issue::new(inner.pointer("storage_mb"), message));
+    let mut ceiling = trust.map(level::ceiling).unwrap_or_default();
+    if let Some(mut inner) = fields.find("ceiling").and_then(|value| Fields::open(value, at, issues)) {
+        inner.list_over("interfaces", &mut ceiling.interfaces, issues, interface);
+        inner.list_over("hosts", &mut ceiling.hosts, issues, host);
+        inner.list_over("events", &mut ceiling.events, issues, pattern);
+        inner.list_over("secrets", &mut ceiling.secrets, issues, pattern);
+        if let Some(megabytes) = inner.optional("storage_mb", fields::integer, issues) {
+            if limits.storage_bytes.is_some() {
+                let message = "`storage_bytes` of the rule's limits says the same";
+                issues.push(Issue::new(inner.pointer("storage_mb"), message));
+            }
+            limits.storage_bytes = Some(megabytes.saturating_mul(MEGABYTE));
         }
-        limits.storage_bytes = Some(megabytes.saturating_mul(MEGABYTE));
+        let inner_notes = Notes::read(&mut inner, issues);
+        notes.merge(inner_notes, &inner, issues);
+        inner.close(issues);
     }
-    let inner_notes = Notes::read(&mut inner, issues);
-    notes.merge(inner_notes, &inner, issues);
-    inner.close(issues);
+    if let Some(trust) = trust {
+        level::fill(limits, trust);
+    }
     ceiling
 }
 

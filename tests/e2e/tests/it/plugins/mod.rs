@@ -2,5 +2,6 @@
 //! Kills have a file of their own.
 
 mod lifecycle;
+mod reasons;
 mod refusals;
 mod register;

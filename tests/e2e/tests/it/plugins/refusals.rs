@@ -193,10 +193,10 @@ async fn an_older_release_is_refused() {
     assert_json_snapshot!(older.problem(), @r#"
     {
       "code": "downgrade",
-      "detail": "refused: downgrade (version 0.1.0 is older than 0.2.0)",
+      "detail": "refused: downgrade (version 0.1.0 is older than 0.2.0, and no reviewer signed for going back)",
       "errors": [
         {
-          "message": "downgrade: version 0.1.0 is older than 0.2.0",
+          "message": "downgrade: version 0.1.0 is older than 0.2.0, and no reviewer signed for going back",
           "pointer": ""
         }
       ],
@@ -216,7 +216,7 @@ async fn another_contract_is_refused() {
 }
 
 /// Packs and signs by hand what `pack` refuses. `imports` are the component's, where they are not the guest's own.
-fn unlinted(source: &Source, imports: Option<&[&str]>) -> Release {
+pub(super) fn unlinted(source: &Source, imports: Option<&[&str]>) -> Release {
     let bytes = with_manifest(&source.component, &source.manifest.for_artifact().to_json());
     let digest = Digest::of(&bytes);
     let size_bytes = u64::try_from(bytes.len()).unwrap();
@@ -372,7 +372,7 @@ async fn an_upload_beyond_the_bound_is_refused_before_it_is_judged() {
 }
 
 /// A guest that is this component and has no hooks.
-fn bare(component_text: &str) -> Source {
+pub(super) fn bare(component_text: &str) -> Source {
     let source = hostile("echo").source().edit(|manifest| manifest.hooks.clear());
     Source { component: guests::text(component_text), ..source }
 }

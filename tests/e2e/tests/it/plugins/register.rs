@@ -30,6 +30,7 @@ async fn a_signed_artifact_is_registered_and_nothing_runs_yet() {
       "name": "Hello",
       "status": "registered",
       "tenants_enabled": 0,
+      "trust": "untrusted",
       "version": "0.1.0"
     }
     "#);

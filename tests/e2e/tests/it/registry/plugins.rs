@@ -67,7 +67,7 @@ async fn a_pushed_release_is_in_the_catalogue_with_who_signed_it() {
         );
         let version = &found["versions"][0];
         assert_eq!(version["digest"], sha256(&release.bytes));
-        assert_eq!(version["size_bytes"], release.bytes.len());
+        assert_eq!((&version["size_bytes"], &version["trust"]), (&json!(release.bytes.len()), &json!("untrusted")));
         let signers: Vec<(Value, Value)> = version["signers"]
             .as_array()
             .unwrap()

@@ -1,0 +1,10 @@
+-- Documents of root keys, each signed by enough keys of the one before. The configured keys begin a chain and name it: a host
+-- that is configured with others begins another.
+CREATE TABLE policy_roots (
+    anchor TEXT COLLATE "C" NOT NULL,
+    version BIGINT NOT NULL,
+    envelope BYTEA NOT NULL,
+    installed_by TEXT NOT NULL,
+    installed_at BIGINT NOT NULL,
+    PRIMARY KEY (anchor, version)
+);
