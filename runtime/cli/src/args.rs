@@ -5,8 +5,8 @@ use clap::{Args, Parser, Subcommand};
 use reqwest::Url;
 
 use crate::commands::{
-    audit, build, check, completions, config, demo, diff, init, inspect, key, migrate, new, pack, plugin, policy,
-    publish, reference, registry, review, revoke, serve, sign, tenant, tenant_plugin, token, verify,
+    audit, build, check, completions, config, demo, diff, doctor, init, inspect, key, migrate, new, pack, plugin,
+    policy, publish, reach, reference, registry, review, revoke, serve, sign, tenant, tenant_plugin, token, verify,
 };
 
 const LONG_ABOUT: &str = "\
@@ -118,12 +118,16 @@ pub(crate) enum Command {
     Review(review::Review),
     /// Let a key, a release or versions of a plugin never run again
     Revoke(revoke::Revoke),
+    /// Show which signer's code can reach what in which tenant
+    Reach(reach::Reach),
     /// The audit chain of a host
     #[command(subcommand)]
     Audit(audit::Audit),
     /// The plugin registry of a host
     #[command(subcommand)]
     Registry(registry::Registry),
+    /// Find what is wrong with a host, and say what to do
+    Doctor(doctor::Doctor),
     /// Print a completion script for a shell
     Completions(completions::Completions),
     /// Compile one component from standard input; started by the host alone
@@ -194,7 +198,11 @@ mod tests {
         check_parses("review reject 5f0c-1 --reason no");
         check_parses("revoke --key ed25519:x --reason stolen --from 2027-01-01T00:00:00Z");
         check_parses("revoke --plugin acme.crm --version =1.2.3 --reason cve");
+        check_parses("reach --tenant acme --signer alice --plugin acme.crm --at 2026-01-01T00:00:00Z --json");
+        check_parses("reach --from 2026-01-01T00:00:00Z --to 2026-06-30T00:00:00Z --csv");
         check_parses("audit tail --limit 5");
+        check_parses("doctor");
+        check_parses("doctor --config f.toml --json");
         check_parses("serve --config f.toml --listen 127.0.0.1:0 --data-dir d");
         check_parses("demo --smoke");
         check_parses("completions bash");
@@ -214,6 +222,9 @@ mod tests {
         check_refused("plugin install");
         check_refused("revoke --reason stolen");
         check_refused("revoke --plugin acme.crm");
+        check_refused("reach --to 2026-01-01T00:00:00Z");
+        check_refused("reach --at 2026-01-01T00:00:00Z --from 2026-01-01T00:00:00Z");
+        check_refused("reach --csv --json");
         check_refused("review approve ../x --reason fine");
         check_refused("review approve 5f0c-1");
         check_refused("tenant create UPPER");

@@ -8,6 +8,7 @@ pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod diff;
+pub(crate) mod doctor;
 pub(crate) mod init;
 pub(crate) mod inspect;
 pub(crate) mod key;
@@ -17,6 +18,7 @@ pub(crate) mod pack;
 pub(crate) mod plugin;
 pub(crate) mod policy;
 pub(crate) mod publish;
+pub(crate) mod reach;
 pub(crate) mod reference;
 pub(crate) mod registry;
 mod registry_log;
@@ -95,6 +97,8 @@ async fn dispatch(context: &Context, command: &Command) -> Result<(), Error> {
         Command::Policy(command) => Box::pin(command.run(context)).await,
         Command::Review(command) => Box::pin(command.run(context)).await,
         Command::Revoke(command) => Box::pin(command.run(context)).await,
+        Command::Doctor(command) => Box::pin(command.run(context)).await,
+        Command::Reach(command) => Box::pin(command.run(context)).await,
         Command::Audit(command) => Box::pin(command.run(context)).await,
         Command::Registry(command) => Box::pin(command.run(context)).await,
         Command::Completions(command) => command.run(context),

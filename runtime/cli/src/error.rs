@@ -148,9 +148,20 @@ pub(crate) enum Error {
         /// What to do.
         next: String,
     },
+    /// The doctor found errors, and has told them.
+    #[error("{errors} of the findings are errors")]
+    Unhealthy {
+        /// How many.
+        errors: usize,
+    },
 }
 
 impl Error {
+    /// Whether the result that was printed says everything.
+    pub(crate) const fn is_told(&self) -> bool {
+        matches!(self, Self::Unhealthy { .. })
+    }
+
     /// How the process ends.
     pub(crate) fn exit(&self) -> Exit {
         match self {
@@ -166,7 +177,8 @@ impl Error {
             | Self::Unusable { .. }
             | Self::Invalid { .. }
             | Self::Answer { .. }
-            | Self::Step { .. } => Exit::Failed,
+            | Self::Step { .. }
+            | Self::Unhealthy { .. } => Exit::Failed,
         }
     }
 
@@ -186,6 +198,7 @@ impl Error {
             Self::FileTooLarge { .. } => "check that it is the right file".to_owned(),
             Self::Exists { next, .. } | Self::Invalid { next, .. } => (*next).to_owned(),
             Self::Unusable { next, .. } | Self::Usage { next, .. } | Self::Step { next, .. } => next.clone(),
+            Self::Unhealthy { .. } => "each finding says what to do".to_owned(),
             Self::Refused { refusals, .. } => advice(refusals),
             Self::Problem(problem) => problem.next(),
             Self::Unreachable { .. } => {
@@ -269,7 +282,11 @@ impl Coded for Error {
             Self::Exists { .. } => Code::Conflict,
             Self::FileTooLarge { .. } => Code::TooLarge,
             Self::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => Code::StorageFull,
-            Self::Read { .. } | Self::Write { .. } | Self::Answer { .. } | Self::Step { .. } => Code::Internal,
+            Self::Read { .. }
+            | Self::Write { .. }
+            | Self::Answer { .. }
+            | Self::Step { .. }
+            | Self::Unhealthy { .. } => Code::Internal,
             Self::Unreachable { .. } => Code::PluginUnavailable,
             Self::Unusable { .. } | Self::Invalid { .. } | Self::Usage { .. } => Code::InvalidInput,
         }

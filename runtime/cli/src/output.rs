@@ -55,7 +55,7 @@ impl Output {
     /// Prints a failure: for people to standard error, with `--json` also as a problem to standard
     /// output, where a program reads.
     pub(crate) fn failure(self, error: &Error) {
-        if self.is_json {
+        if self.is_json && !error.is_told() {
             write_line(&mut io::stdout().lock(), &pretty(&error.json()));
         }
         write_line(&mut io::stderr().lock(), &error.text());

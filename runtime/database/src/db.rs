@@ -90,6 +90,18 @@ impl Db {
         matches!(self, Self::Postgres(_))
     }
 
+    /// The server's clock, in microseconds since 1970; `None` where it is this machine's.
+    pub async fn clock_micros(&self) -> Result<Option<i64>, Error> {
+        const CLOCK: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+        match self.begin_read().await? {
+            Tx::Sqlite(_) => Ok(None),
+            Tx::Postgres(mut tx) => {
+                let clock = sqlx::query_scalar(CLOCK).fetch_one(&mut *tx).await;
+                clock.map(Some).map_err(Error::query("clock_micros"))
+            }
+        }
+    }
+
     /// Closes all connections, waiting for those in use.
     pub async fn close(&self) {
         match self {

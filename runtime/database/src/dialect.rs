@@ -19,7 +19,7 @@ use crate::tenant::kv::Put;
 use crate::tenant::migrate::{Applied, FailedMigration, MigrationError, PluginMigration, Run};
 use crate::tenant::ongoing::Sealed;
 use crate::tenant::value::{Isolation, KvCondition, KvEntry, KvOutcome, KvPage, StorageError, Table, Value};
-use crate::tenant::{Finding, StorageConfig};
+use crate::tenant::{Finding, Kept, StorageConfig};
 
 pub(crate) mod postgres;
 pub(crate) mod sqlite;
@@ -111,6 +111,8 @@ verbs! { Storage {
     fn delete(tenant: &TenantId, plugin: &PluginId) -> Result<(), Error>;
     /// Deletes what all plugins hold in a tenant.
     fn delete_tenant(tenant: &TenantId) -> Result<(), Error>;
+    /// Whose data is kept, at most `limit`.
+    fn kept(limit: usize) -> Result<Vec<Kept>, Error>;
     /// The layers of the isolation that are missing.
     fn check() -> Result<Vec<Finding>, Error>;
     /// Closes what is idle.

@@ -21,7 +21,7 @@ pub use blobs::{BlobInfo, BlobPage, BlobWriter};
 pub use export::TablePiece;
 pub use migrate::{Applied, Drift, FailedMigration, MigrationError, Phase, PluginMigration, Run, select_migrations};
 pub use scope::{PluginScope, SealedScope};
-pub use store::{Finding, PluginStorage, PluginStore, StorageConfig};
+pub use store::{Finding, Kept, PluginStorage, PluginStore, StorageConfig};
 pub use transaction::{Cursor, PluginTx};
 pub use value::{
     ConstraintKind, Isolation, KvCondition, KvEntry, KvOutcome, KvPage, Statement, StorageError, Table, Value,

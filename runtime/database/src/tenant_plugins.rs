@@ -346,7 +346,7 @@ fn granted_text(granted: &[Interface]) -> String {
 
 /// A name that this version does not know, written by another one, grants nothing: one record must not keep a host from
 /// reading all others.
-fn granted(text: &str) -> Result<Vec<Interface>, Error> {
+pub(crate) fn granted(text: &str) -> Result<Vec<Interface>, Error> {
     let names: Vec<String> = serde_json::from_str(text).map_err(|_| Error::Corrupt { column: "granted" })?;
     Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
 }

@@ -49,6 +49,7 @@ impl Default for CompileLimits {
 #[derive(Debug)]
 pub(crate) struct Compiler {
     program: PathBuf,
+    fingerprint: Fingerprint,
     jobs: Semaphore,
     waiting: AtomicU32,
 }
@@ -58,7 +59,12 @@ impl Compiler {
     pub(crate) fn new(program: PathBuf, jobs_max: u32, wanted: Fingerprint) -> Result<Self, Error> {
         check_fingerprint(&program, wanted)?;
         let jobs = Semaphore::new(usize::try_from(jobs_max.max(1)).unwrap_or(1));
-        Ok(Self { program, jobs, waiting: AtomicU32::new(0) })
+        Ok(Self { program, fingerprint: wanted, jobs, waiting: AtomicU32::new(0) })
+    }
+
+    /// Whether the worker still starts and compiles for this process. Waits for it: not for an async thread.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        check_fingerprint(&self.program, self.fingerprint)
     }
 
     /// The compiled form of `component`. The worker dies with the returned future.

@@ -178,6 +178,14 @@ impl Engine {
             .map_err(|error| Error::Cache { operation: "write an entry", source: std::io::Error::other(error) })?
     }
 
+    /// Whether the compile worker still starts and compiles for this process. Waits for it: not for an async thread.
+    ///
+    /// # Errors
+    /// As [`Engine::new`] names them.
+    pub fn check_compile_worker(&self) -> Result<(), Error> {
+        self.inner.compiler.check()
+    }
+
     /// Deletes the compiled form of a component, if there is one.
     ///
     /// # Errors

@@ -1,5 +1,8 @@
-//! Tokens: who may act. Issues them with the local key and verifies them by the configured keys.
-//! It checks no permission of a plugin and no path.
+//! Tokens: who may act. Issues them with the local key and verifies them by the configured keys, or by those of the issuer that
+//! they name. It checks no permission of a plugin and no path.
+
+mod jwks;
+mod oidc;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,6 +11,9 @@ use bulkhead_model::{Actor, Role, TenantId};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::jwks::DOCUMENT_BYTES_MAX;
+pub(crate) use self::oidc::{Issuer, KEYS_KEPT_MS};
+pub use self::oidc::{OidcIssuer, TokenAlgorithm};
 use crate::clock;
 use crate::error::Error;
 
@@ -80,17 +86,29 @@ pub fn issue(issuer_key_pem: &str, claims: &Claims) -> Result<String, Error> {
 pub(crate) struct Verifier {
     keys: Vec<DecodingKey>,
     validation: Validation,
+    issuers: Vec<Arc<Issuer>>,
     verified: moka::sync::Cache<String, Arc<Verified>>,
 }
 
 struct Verified {
     actor: Arc<Actor>,
     expires_s: u64,
+    /// The issuer that it is of, and which keys of it said so: it is looked at anew when those are others, or too old.
+    by: Option<(Arc<Issuer>, u64)>,
+}
+
+impl Verified {
+    fn holds(&self, now_ms: u64) -> bool {
+        self.by.as_ref().is_none_or(|(issuer, generation)| {
+            let known = issuer.known();
+            known.generation == *generation && known.serve(now_ms)
+        })
+    }
 }
 
 impl Verifier {
-    /// A verifier of tokens by these issuers' public keys (SPKI PEM, Ed25519).
-    pub(crate) fn new(issuer_keys_pem: &[String]) -> Result<Self, Error> {
+    /// A verifier of tokens by these issuers' public keys (SPKI PEM, Ed25519), and of those of OIDC issuers.
+    pub(crate) fn new(issuer_keys_pem: &[String], issuers: &[OidcIssuer]) -> Result<Self, Error> {
         let keys = issuer_keys_pem
             .iter()
             .map(|pem| DecodingKey::from_ed_pem(pem.as_bytes()))
@@ -102,7 +120,13 @@ impl Verifier {
         validation.set_required_spec_claims(&["exp", "aud", "sub"]);
         validation.leeway = LEEWAY_S;
         validation.validate_nbf = true;
-        Ok(Self { keys, validation, verified: moka::sync::Cache::new(CACHE_TOKENS_MAX) })
+        let issuers = issuers.iter().cloned().map(|issuer| Arc::new(Issuer::new(issuer))).collect();
+        Ok(Self { keys, validation, issuers, verified: moka::sync::Cache::new(CACHE_TOKENS_MAX) })
+    }
+
+    /// The OIDC issuers, whose keys a worker fetches.
+    pub(crate) fn issuers(&self) -> &[Arc<Issuer>] {
+        &self.issuers
     }
 
     /// The identity of a token.
@@ -110,19 +134,34 @@ impl Verifier {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(Error::Unauthenticated("the token is too long"));
         }
-        let now_s = clock::now_ms() / 1_000;
+        let now_ms = clock::now_ms();
         if let Some(known) = self.verified.get(token) {
-            if now_s <= known.expires_s {
+            if now_ms / 1_000 > known.expires_s {
+                self.verified.invalidate(token);
+                return Err(Error::Unauthenticated("the token has expired"));
+            }
+            if known.holds(now_ms) {
                 return Ok(Arc::clone(&known.actor));
             }
             self.verified.invalidate(token);
-            return Err(Error::Unauthenticated("the token has expired"));
+        }
+        let verified = Arc::new(self.look(token, now_ms)?);
+        self.verified.insert(token.to_owned(), Arc::clone(&verified));
+        Ok(Arc::clone(&verified.actor))
+    }
+
+    /// Verifies by the keys of the OIDC issuer that the token names, and by those alone; where it names none of them, by the
+    /// configured keys.
+    fn look(&self, token: &str, now_ms: u64) -> Result<Verified, Error> {
+        let named = if self.issuers.is_empty() { None } else { oidc::issuer_of(token) };
+        if let Some(issuer) = self.issuers.iter().find(|issuer| named.as_ref() == Some(&issuer.config.issuer)) {
+            let (actor, exp, generation) = issuer.verify(token, now_ms).map_err(Error::Unauthenticated)?;
+            let by = Some((Arc::clone(issuer), generation));
+            return Ok(Verified { actor: Arc::new(actor), expires_s: exp.saturating_add(LEEWAY_S), by });
         }
         let claims = self.claims(token)?;
-        let actor = Arc::new(actor(&claims)?);
         let expires_s = claims.exp.saturating_add(LEEWAY_S);
-        self.verified.insert(token.to_owned(), Arc::new(Verified { actor: Arc::clone(&actor), expires_s }));
-        Ok(actor)
+        Ok(Verified { actor: Arc::new(actor(&claims)?), expires_s, by: None })
     }
 
     fn claims(&self, token: &str) -> Result<Claims, Error> {
@@ -131,19 +170,24 @@ impl Verifier {
             match jsonwebtoken::decode::<Claims>(token, key, &self.validation) {
                 Ok(data) => return Ok(data.claims),
                 Err(error) => {
-                    last = Error::Unauthenticated(match error.kind() {
-                        jsonwebtoken::errors::ErrorKind::ExpiredSignature => "the token has expired",
-                        jsonwebtoken::errors::ErrorKind::InvalidAudience => "the token is for another audience",
-                        jsonwebtoken::errors::ErrorKind::InvalidSignature => {
-                            "the token's signature is not one of a known issuer"
-                        }
-                        jsonwebtoken::errors::ErrorKind::ImmatureSignature => "the token is not valid yet",
-                        _ => "the token is malformed",
-                    });
+                    last = Error::Unauthenticated(reason(&error));
                 }
             }
         }
         Err(last)
+    }
+}
+
+/// Why a token does not hold, for its bearer.
+fn reason(error: &jsonwebtoken::errors::Error) -> &'static str {
+    use jsonwebtoken::errors::ErrorKind;
+
+    match error.kind() {
+        ErrorKind::ExpiredSignature => "the token has expired",
+        ErrorKind::InvalidAudience => "the token is for another audience",
+        ErrorKind::InvalidSignature => "the token's signature is not one of a known issuer",
+        ErrorKind::ImmatureSignature => "the token is not valid yet",
+        _ => "the token is malformed",
     }
 }
 
@@ -206,7 +250,7 @@ mod tests {
     }
 
     fn verifier(keys: &[&str]) -> Verifier {
-        Verifier::new(&keys.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>()).unwrap()
+        Verifier::new(&keys.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>(), &[]).unwrap()
     }
 
     fn refusal(token: &str) -> &'static str {

@@ -7,6 +7,9 @@ use std::sync::Arc;
 use bulkhead_database::DatabaseConfig;
 use bulkhead_trust::SigningKey;
 
+use crate::auth::OidcIssuer;
+use crate::fetch::OutboundConfig;
+
 /// Where the host runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
@@ -55,6 +58,8 @@ pub struct HostConfig {
     pub idle_ms: u64,
     /// Public keys (SPKI PEM) of token issuers.
     pub issuer_keys_pem: Vec<String>,
+    /// OIDC issuers, whose public keys are fetched.
+    pub oidc_issuers: Vec<OidcIssuer>,
     /// Public keys (SPKI PEM) that may sign the policy.
     pub policy_root_keys_pem: Vec<String>,
     /// Root signatures that a policy needs.
@@ -72,6 +77,8 @@ pub struct HostConfig {
     pub registry_key: Option<Arc<SigningKey>>,
     /// Hours that a timestamp of the registry is good for.
     pub registry_timestamp_hours: u32,
+    /// What the host may ask of other servers beyond public HTTPS addresses.
+    pub outbound: OutboundConfig,
     /// Tenants that are named in metrics; all further ones share a label.
     pub tenants_labelled_max: u32,
 }

@@ -8,6 +8,7 @@ use bulkhead_model::state::RefusedTransition;
 use bulkhead_model::{Code, Coded, Kind, PluginId, TenantId};
 use bulkhead_trust::Refusal;
 
+use crate::fetch::FetchError;
 use crate::hooks::Failure;
 use crate::scope::CommitStopped;
 
@@ -125,6 +126,9 @@ pub enum Error {
     /// The registry refused or failed.
     #[error(transparent)]
     Registry(#[from] bulkhead_oci::Error),
+    /// Another server was not asked, or gave no usable answer.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
     /// The database failed.
     #[error(transparent)]
     Database(#[from] database::Error),
@@ -179,7 +183,7 @@ impl Error {
         match self.code().kind() {
             Kind::Failed | Kind::Busy | Kind::BadGateway => match self {
                 Self::Call(call) => call_detail(call),
-                Self::NotServing(_) | Self::Busy(_) | Self::Draining => self.to_string(),
+                Self::NotServing(_) | Self::Busy(_) | Self::Draining | Self::Fetch(_) => self.to_string(),
                 // The author learns which trap; the text names nothing else.
                 Self::Engine(engine::Error::Trial(call)) if !matches!(call, engine::CallError::Host(_)) => {
                     self.to_string()
@@ -270,6 +274,7 @@ impl Coded for Error {
             Self::Call(error) => error.code(),
             Self::Engine(error) => error.code(),
             Self::Registry(error) => crate::registry::code(error),
+            Self::Fetch(error) => error.code(),
             Self::Database(error) => error.code(),
             Self::Migration(error) => error.code(),
             // A database that does not answer says nothing of the view.

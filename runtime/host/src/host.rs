@@ -25,6 +25,7 @@ use crate::clock;
 use crate::config::{HostConfig, Mode};
 use crate::denials::Denials;
 use crate::error::Error;
+use crate::fetch::Outbound;
 use crate::in_force::{InForce, RootKeys};
 use crate::ledgers::Ledgers;
 use crate::log_watch::LogWatch;
@@ -57,6 +58,8 @@ pub(crate) struct Inner {
     pub(crate) verifier: Verifier,
     pub(crate) registry: Registry,
     pub(crate) roots: RootKeys,
+    /// What asks other servers.
+    pub(crate) outbound: Outbound,
     pub(crate) policy: InForce,
     pub(crate) observations: Observations,
     pub(crate) denials: Denials,
@@ -73,6 +76,8 @@ pub(crate) struct Inner {
     /// Held while the snapshot is replaced; readers take no lock.
     pub(crate) changing: tokio::sync::Mutex<()>,
     pub(crate) acts: Acts,
+    /// Held while what plugins may reach is compared with what is on record.
+    pub(crate) recording: tokio::sync::Mutex<()>,
     /// This node, among the hosts of one database; the same after a restart.
     pub(crate) node: String,
     /// Operations that run on this node.
@@ -116,7 +121,7 @@ impl Host {
     /// Opens the database, verifies and mounts what is enabled, and takes up interrupted work. Plugins that fail to start
     /// are recorded and never keep the host or others from starting.
     pub async fn open(config: HostConfig) -> Result<Self, Error> {
-        let verifier = Verifier::new(&config.issuer_keys_pem)?;
+        let verifier = Verifier::new(&config.issuer_keys_pem, &config.oidc_issuers)?;
         let policy_roots = config
             .policy_root_keys_pem
             .iter()
@@ -137,10 +142,12 @@ impl Host {
         }
         let engine = Engine::new(engine_config(&config))?;
         let registry = crate::registry::open(&db, config.registry_open_blob_bytes_max);
+        let outbound = Outbound::new(config.outbound.clone())?;
         let inner = Inner {
             verifier,
             registry,
             roots: RootKeys::new(Roots::anchor(policy_roots, policy_threshold)),
+            outbound,
             policy: InForce::new(),
             observations: Observations::default(),
             denials: Denials::default(),
@@ -154,6 +161,7 @@ impl Host {
             loading: tokio::sync::Mutex::default(),
             changing: tokio::sync::Mutex::default(),
             acts: Acts::new(),
+            recording: tokio::sync::Mutex::default(),
             node: node(&config.data_dir)?,
             operations: parking_lot::Mutex::default(),
             starting: AtomicUsize::new(0),
@@ -181,6 +189,11 @@ impl Host {
     /// The plugin registry, for what speaks its protocol.
     pub fn registry(&self) -> &Registry {
         &self.inner.registry
+    }
+
+    /// What asks other servers, under the operator's rules.
+    pub fn outbound(&self) -> &Outbound {
+        &self.inner.outbound
     }
 
     /// The identity of a bearer token.

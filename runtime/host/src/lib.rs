@@ -9,8 +9,10 @@ mod cells;
 mod clock;
 mod config;
 mod denials;
+pub mod doctor;
 mod error;
 mod fan;
+pub mod fetch;
 mod hooks;
 mod host;
 mod host_keys;
@@ -18,7 +20,9 @@ mod in_force;
 mod ledgers;
 mod log_watch;
 mod month;
+pub mod node_token;
 mod observations;
+mod reach;
 pub mod registry;
 mod release;
 mod routes;
@@ -36,6 +40,7 @@ pub use bulkhead_database::tenant::Run;
 pub use bulkhead_engine::{RouteRequest, RouteResponse};
 pub use bulkhead_trust::capabilities::{Area, Difference};
 pub use bulkhead_trust::log::{ConsistencyProof, InclusionProof};
+pub use bulkhead_trust::policy::Pattern as TenantPattern;
 pub use bulkhead_trust::{Capabilities, CapabilityDiff, Refusal, SigningKey};
 pub use calls::{Caller, random_trace};
 pub use config::{HostConfig, Mode};
@@ -46,6 +51,6 @@ pub use month::{InvalidMonth, Month};
 pub use routes::{AdmittedRoute, RouteHead};
 pub use scope::{CommitStopped, Committed, HookScope};
 pub use usecase::{
-    AuditExport, BATCH_SIZE_DEFAULT, BATCH_SIZE_MAX, DataChoice, Export, MigrationRequest, NewRevocation,
+    AuditExport, BATCH_SIZE_DEFAULT, BATCH_SIZE_MAX, DataChoice, Export, MigrationRequest, NewRevocation, ReachRequest,
     RegistryActor, WantedLeaf,
 };

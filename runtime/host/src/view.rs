@@ -3,6 +3,7 @@
 
 mod decisions;
 mod log;
+mod reach;
 
 use bulkhead_model::audit::AuditRecord;
 use bulkhead_model::manifest::{HookKind, OnFailure};
@@ -12,6 +13,7 @@ use bulkhead_model::{
 
 pub use decisions::{Change, Observation, Review, Revocation, RootsView, RuleWord, Simulated};
 pub use log::{AcceptedLog, LogLeaf};
+pub use reach::{ReachEntry, ReachReport};
 
 use crate::month::Month;
 

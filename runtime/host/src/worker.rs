@@ -3,9 +3,11 @@
 
 pub(crate) mod boot;
 mod follow;
+mod issuers;
 pub(crate) mod ledger;
 mod log;
 pub(crate) mod observe;
+pub(crate) mod reach;
 mod reconcile;
 mod registry;
 mod sweep;

@@ -209,6 +209,10 @@ codes! {
         "Install the dependency named in `detail` first.";
     DatabaseUnavailable = "database-unavailable", Busy, "The database does not answer",
         "Check the database; nothing acknowledged was lost.";
+    OutboundRefused = "outbound-refused", Forbidden, "The host may not speak to this address",
+        "Use a public HTTPS address, or let the operator name the host in `[outbound]`.";
+    OutboundFailed = "outbound-failed", BadGateway, "A server that the host asked gave no usable answer",
+        "Check the address and the credential named in `detail`, then try again.";
     StorageFull = "storage-full", Exhausted, "The disk or the quota is full",
         "Free space or raise the quota; reads go on.";
     Internal = "internal", Failed, "The host failed",

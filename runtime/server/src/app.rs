@@ -33,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) registry_uploads: Semaphore,
     /// Requests with each token of the registry.
     pub(crate) registry_rates: Rates,
+    /// The configuration in force.
+    pub(crate) config: Config,
     /// Where clients reach the API, as configured.
     pub(crate) public_url: Option<String>,
     /// Requests that go on when their connection ends.
@@ -54,6 +56,7 @@ impl Shared {
             rates: Rates::new(config.limits.admin_requests_per_minute),
             registry_uploads: Semaphore::new(REGISTRY_UPLOADS_MAX),
             registry_rates: Rates::new(config.registry.requests_per_minute),
+            config: config.clone(),
             public_url: config.server.public_url.clone(),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),

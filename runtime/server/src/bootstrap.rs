@@ -16,15 +16,15 @@ pub(crate) fn run(config: &Config) -> Result<(), Error> {
     make_folder(&config.server.data_dir)?;
     make_folder(&config.engine.cache_dir)?;
     if config.makes_keys
-        && let Some(issuer) = config.auth.issuers.first()
+        && let Some(issuer) = config.auth.local_keys().next()
     {
-        for public_key in config.policy.root_keys.iter().chain([&issuer.public_key]) {
+        for public_key in config.policy.root_keys.iter().chain([issuer]) {
             make_pair(public_key)?;
         }
         if let Some(key) = &config.registry.signing_key_file {
             make_key(key)?;
         }
-        let issuer_key = private_of(&issuer.public_key);
+        let issuer_key = private_of(issuer);
         tracing::info!(
             "tokens are issued with `{0}`: bulkhead token issue --sub admin --role super_admin --key {0}",
             issuer_key.display()
@@ -66,7 +66,7 @@ fn make_key(path: &Path) -> Result<(), Error> {
     write_new(path, SigningKey::generate(random()?).to_pem().as_bytes(), 0o600)
 }
 
-fn private_of(public_path: &Path) -> std::path::PathBuf {
+pub(crate) fn private_of(public_path: &Path) -> std::path::PathBuf {
     let name = public_path.file_name().map(|name| name.to_string_lossy().replace(".pub.pem", ".key.pem"));
     public_path.with_file_name(name.unwrap_or_default())
 }
@@ -121,7 +121,7 @@ mod tests {
         run(&config).unwrap();
         let first = config.to_host_config().unwrap();
         run(&config).unwrap();
-        std::fs::remove_file(&config.auth.issuers[0].public_key).unwrap();
+        std::fs::remove_file(&config.auth.issuers[0].public_key.as_ref().unwrap()).unwrap();
         run(&config).unwrap();
         let second = config.to_host_config().unwrap();
 

@@ -3,6 +3,7 @@
 
 mod check;
 mod host;
+mod issuers;
 mod layers;
 mod show;
 
@@ -41,6 +42,8 @@ pub struct Config {
     pub plugins: Plugins,
     /// The plugin registry.
     pub registry: Registry,
+    /// What the host asks of other servers.
+    pub outbound: Outbound,
     /// Every plugin but core ones starts stopped: `PLUGINS_DISABLED=1` in the environment, in no file.
     #[serde(skip)]
     pub plugins_disabled: bool,
@@ -136,11 +139,80 @@ pub struct Auth {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Issuer {
-    /// `local`: tokens by a key pair of the operator.
-    #[schemars(with = "String", extend("enum" = ["local"]))]
+    /// `local`: tokens by a key pair of the operator. `oidc`: tokens by an OIDC issuer, whose public keys are fetched.
+    #[schemars(with = "String", extend("enum" = ["local", "oidc"]))]
     pub kind: IssuerKind,
-    /// Public key in PEM.
-    pub public_key: PathBuf,
+    /// `local`: public key in PEM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_key: Option<PathBuf>,
+    /// `oidc`: the `iss` of its tokens, where `/.well-known/openid-configuration` is found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "http-url"))]
+    pub issuer: Option<String>,
+    /// `oidc`: where its keys are, if not where its discovery document says, on its own host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "http-url"))]
+    pub jwks_url: Option<String>,
+    /// `oidc`: the `aud` of its tokens: `bulkhead`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub audience: Option<String>,
+    /// `oidc`: algorithms that it may use, of `RS256`, `RS384`, `RS512`, `PS256`, `PS384`, `PS512`, `ES256`, `ES384`, `EdDSA`:
+    /// `RS256`, `ES256` and `EdDSA`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 9), inner(length(max = 16)))]
+    pub algorithms: Vec<String>,
+    /// `oidc`: claim with the roles, a name or a JSON pointer such as `/realm_access/roles`: `roles`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub roles_claim: Option<String>,
+    /// `oidc`: claim with the tenant, likewise: `tenant`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub tenant_claim: Option<String>,
+    /// `oidc`: claim with permissions in full form, likewise: `permissions`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub permissions_claim: Option<String>,
+    /// `oidc`: what stands before its subjects, so that they are not taken for another issuer's: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub subject_prefix: Option<String>,
+    /// `oidc`: roles that it may give, of `super_admin`, `security`, `tenant_admin`, `host`, `member`: none. A token that names another one of them is refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 5), inner(length(max = 16)))]
+    pub roles_max: Vec<String>,
+    /// `oidc`: tenants that it may speak for, ids or beginnings with `*`: none. Roles for the whole platform need `*`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), inner(length(min = 1, max = 64)))]
+    pub tenants: Vec<String>,
+}
+
+impl Issuer {
+    /// A local one with its public key.
+    pub fn local(public_key: PathBuf) -> Self {
+        Self {
+            kind: IssuerKind::Local,
+            public_key: Some(public_key),
+            issuer: None,
+            jwks_url: None,
+            audience: None,
+            algorithms: Vec::new(),
+            roles_claim: None,
+            tenant_claim: None,
+            permissions_claim: None,
+            subject_prefix: None,
+            roles_max: Vec::new(),
+            tenants: Vec::new(),
+        }
+    }
+}
+
+impl Auth {
+    /// Public keys of the local issuers.
+    pub fn local_keys(&self) -> impl Iterator<Item = &PathBuf> {
+        self.issuers.iter().filter_map(|issuer| issuer.public_key.as_ref())
+    }
 }
 
 /// How an issuer's tokens are verified.
@@ -149,6 +221,8 @@ pub struct Issuer {
 pub enum IssuerKind {
     /// By a public key in a file.
     Local,
+    /// By public keys that the issuer publishes.
+    Oidc,
 }
 
 /// `[policy]`
@@ -229,6 +303,27 @@ pub struct Registry {
     pub timestamp_hours: u32,
 }
 
+/// `[outbound]`: public HTTPS addresses are asked, and nothing else but what is named here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Outbound {
+    /// Hosts that may be at private addresses or on this machine, with their ports: `registry.corp.example:5000`,
+    /// `*.corp.example:443`, `10.1.2.3:*`. Link-local addresses and cloud metadata must be named by address.
+    #[schemars(length(max = 256))]
+    pub allow_private: Vec<HostAndPort>,
+    /// Hosts that may be asked without TLS, written likewise.
+    #[schemars(length(max = 256))]
+    pub allow_http: Vec<HostAndPort>,
+    /// File with the certificates in PEM of authorities that are trusted beside the system's.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// A host and a port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(inline, extend("format" = "host-and-port"))]
+pub struct HostAndPort(pub String);
+
 /// What the command line says over file and environment.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
@@ -274,10 +369,10 @@ impl Config {
         self.engine.cache_dir = or(&self.engine.cache_dir, self.server.data_dir.join("cache"));
         self.engine.cache_key_file = or(&self.engine.cache_key_file, keys.join("cache.key"));
         if self.auth.issuers.is_empty() {
-            self.auth.issuers.push(Issuer { kind: IssuerKind::Local, public_key: keys.join("issuer.pub.pem") });
+            self.auth.issuers.push(Issuer::local(keys.join("issuer.pub.pem")));
         } else {
             for issuer in &mut self.auth.issuers {
-                issuer.public_key = base.join(&issuer.public_key);
+                issuer.public_key = issuer.public_key.as_ref().map(|path| base.join(path));
             }
         }
         let registry = keys.join("registry.key.pem");
@@ -286,6 +381,7 @@ impl Config {
             None if self.makes_keys || registry.is_file() => Some(registry),
             None => None,
         };
+        self.outbound.ca_file = self.outbound.ca_file.as_ref().map(|path| base.join(path));
         let root = keys.join("root.pub.pem");
         if !self.policy.root_keys.is_empty() {
             for key in &mut self.policy.root_keys {

@@ -4,6 +4,7 @@
 mod audit;
 mod body;
 mod capabilities;
+mod doctor;
 mod endpoint;
 mod extract;
 pub(crate) mod front;
@@ -21,6 +22,7 @@ mod plugins;
 mod policy;
 mod problem;
 pub(crate) mod problems;
+mod reach;
 mod registry;
 mod registry_log;
 mod reviews;

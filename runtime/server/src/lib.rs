@@ -8,6 +8,7 @@
 mod app;
 mod bootstrap;
 pub mod config;
+pub mod doctor;
 mod error;
 mod http;
 mod listen;

@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use bulkhead_host::{Caller, Host, random_trace};
 use bulkhead_model::Role;
 use bulkhead_server::Server;
-pub use bulkhead_server::config::{Config, Mode};
+pub use bulkhead_server::config::{Config, HostAndPort, Issuer, IssuerKind, Mode};
 use tokio::sync::oneshot;
 
 use crate::client::Client;

@@ -82,7 +82,7 @@ impl Issue {
             return Ok(key.clone());
         }
         let config = self.host.load(None)?;
-        let public = config.auth.issuers.first().map(|issuer| issuer.public_key.clone()).unwrap_or_default();
+        let public = config.auth.local_keys().next().cloned().unwrap_or_default();
         let name = public.file_name().unwrap_or_default().to_string_lossy().replace(".pub.pem", ".key.pem");
         Ok(public.with_file_name(name))
     }

@@ -59,6 +59,15 @@ pub struct Finding {
     pub remedy: String,
 }
 
+/// Somebody's data, by the names under which it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The tenant.
+    pub tenant: String,
+    /// The plugin's [`PluginId::sql_name`].
+    pub plugin: String,
+}
+
 /// The storage of all plugins in all tenants. A cheap clone.
 #[derive(Clone, Debug)]
 pub struct PluginStorage {
@@ -118,6 +127,11 @@ impl PluginStorage {
     /// Deletes everything that all plugins hold in a tenant, once their calls have ended. Nothing there is no error.
     pub async fn delete_tenant(&self, tenant: &TenantId) -> Result<(), Error> {
         self.storage.delete_tenant(tenant).await
+    }
+
+    /// Whose data is kept, in no order, at most `limit`. Opens nothing.
+    pub async fn kept(&self, limit: usize) -> Result<Vec<Kept>, Error> {
+        self.storage.kept(limit).await
     }
 
     /// The layers of the isolation that are missing; none is sound.

@@ -28,6 +28,7 @@ mod many_tenants;
 mod migrations;
 mod operations;
 mod postgres;
+mod reach;
 mod registry;
 mod registry_log;
 mod scope_ends;

@@ -225,7 +225,7 @@ impl Host {
         Ok(key_events(&before.and_then(Result::ok).unwrap_or_else(Policy::deny_all), policy))
     }
 
-    fn verified_policy(&self, envelope: &[u8]) -> Result<Policy, Error> {
+    pub(crate) fn verified_policy(&self, envelope: &[u8]) -> Result<Policy, Error> {
         let in_force = self.inner.roots.load();
         let roots = in_force.usable()?;
         policy::verify(envelope, &roots.keys, roots.threshold).map_err(|error| invalid_policy(&error))
@@ -350,7 +350,6 @@ fn rule_words(policy: &Policy, words: Vec<(String, Vec<Refusal>)>) -> Vec<view::
     words.into_iter().filter_map(word).collect()
 }
 
-/// A policy, or roots, that cannot be used.
 /// Stores a policy, and on record what it changes about keys.
 pub(super) async fn put_policy(tx: &mut Tx, row: &PolicyRow, keys: &[KeyEvent], act: &Act) -> Result<(), Error> {
     tx.insert_policy(row, act).await?;
@@ -360,6 +359,7 @@ pub(super) async fn put_policy(tx: &mut Tx, row: &PolicyRow, keys: &[KeyEvent], 
     Ok(())
 }
 
+/// A policy, or roots, that cannot be used.
 pub(super) fn invalid_policy(error: &policy::Error) -> Error {
     Error::Invalid { code: Code::PolicyInvalid, issues: vec![Issue::new("", error.to_string())] }
 }

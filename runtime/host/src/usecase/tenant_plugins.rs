@@ -83,6 +83,7 @@ impl Host {
             tx.advance_plugin(plugin, Transition::Enable, act).await?;
         }
         tx.commit().await?;
+        self.record_reach_of(tenant, plugin).await;
         self.start_stored(&row, &release).await?;
         self.tenant_plugin(tenant, plugin).await
     }
@@ -103,6 +104,7 @@ impl Host {
         tx.put_tenant_plugin(&row, "tenant.disable", &act).await?;
         tx.commit().await?;
         self.unmount(&tenant, plugin).await;
+        self.record_reach_of(&tenant, plugin).await;
         self.view_tenant_plugin(row).await
     }
 
@@ -124,6 +126,7 @@ impl Host {
         let mut tx = self.inner.db.begin().await?;
         tx.put_tenant_plugin(&row, "tenant.consent", &act).await?;
         tx.commit().await?;
+        self.record_reach_of(&tenant, plugin).await;
         self.restart(&row).await?;
         self.tenant_plugin(&tenant, plugin).await
     }

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::host::Host;
 use crate::release::{self, Release};
 use crate::snapshot::{Enabled, TenantView};
-use crate::worker::{follow, ledger, log, observe, reconcile, registry, sweep, upkeep};
+use crate::worker::{follow, issuers, ledger, log, observe, reach, reconcile, registry, sweep, upkeep};
 
 /// Rows of one read.
 const PAGE: u32 = 1_000;
@@ -22,6 +22,8 @@ const RELEASES_PAGE: u32 = 100;
 pub(crate) async fn run(host: &Host) -> Result<(), Error> {
     // Read before the rest: what changes meanwhile is seen twice and not missed.
     let changes = host.inner.db.changes().await?;
+    // First, and in the background: until the keys are there, tokens of these issuers are refused.
+    issuers::start(host);
     // Before anything is loaded: what was revoked while this host was away never starts.
     host.load_revocations().await?;
     host.load_roots().await?;
@@ -40,6 +42,7 @@ pub(crate) async fn run(host: &Host) -> Result<(), Error> {
     ledger::start(host);
     observe::start(host);
     reconcile::start(host);
+    reach::start(host);
     follow::start(host, changes);
     sweep::run(host).await
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::LazyLock;
 
+use bulkhead_host::fetch::Place;
 use bulkhead_model::PluginId;
 use jsonschema::ValidationError;
 use jsonschema::error::ValidationErrorKind;
@@ -39,11 +40,12 @@ impl fmt::Display for Issue {
 }
 
 /// Forms of text, and how a person is told of each.
-const FORMATS: [(&str, &str); 5] = [
+const FORMATS: [(&str, &str); 6] = [
     ("socket-address", "an IP address and port such as `127.0.0.1:8080`"),
     ("http-url", "an address such as `https://plugins.example.com`"),
     ("database-url", "`sqlite:<folder>` or `postgres://user:password@host/database`"),
     ("log-filter", "a level such as `info`, or levels per module such as `warn,bulkhead_host=debug`"),
+    ("host-and-port", "a host and a port such as `registry.corp.example:5000`, `*.corp.example:443` or `10.1.2.3:*`"),
     ("plugin-id", "a plugin id such as `acme.crm`"),
 ];
 
@@ -61,6 +63,7 @@ static VALIDATOR: LazyLock<jsonschema::Validator> = LazyLock::new(|| {
         .with_format("http-url", is_http_url)
         .with_format("database-url", is_database_url)
         .with_format("log-filter", |text| tracing_subscriber::EnvFilter::try_new(text).is_ok())
+        .with_format("host-and-port", |text| text.parse::<Place>().is_ok())
         .with_format("plugin-id", |text| text.parse::<PluginId>().is_ok())
         .should_validate_formats(true)
         .build(&SCHEMA)
@@ -136,11 +139,13 @@ pub(super) fn issues(config: &Config) -> Vec<Issue> {
     };
     if !config.makes_keys {
         for (index, issuer) in config.auth.issuers.iter().enumerate() {
-            file(
-                format!("auth.issuers.{index}.public_key"),
-                &issuer.public_key,
-                "make keys with `bulkhead init`, or name the issuer's public key",
-            );
+            if let Some(public_key) = &issuer.public_key {
+                file(
+                    format!("auth.issuers.{index}.public_key"),
+                    public_key,
+                    "make keys with `bulkhead init`, or name the issuer's public key",
+                );
+            }
         }
         for (index, key) in config.policy.root_keys.iter().enumerate() {
             file(
@@ -164,6 +169,9 @@ pub(super) fn issues(config: &Config) -> Vec<Issue> {
             "make one with `bulkhead key generate`, or leave the key out",
         );
     }
+    if let Some(path) = &config.outbound.ca_file {
+        file("outbound.ca_file".to_owned(), path, "write the authorities' certificates to it, or leave the key out");
+    }
     file("engine.compile_worker".to_owned(), &config.engine.compile_worker, "name the `bulkhead` program");
     let roots = u32::try_from(config.policy.root_keys.len()).unwrap_or(u32::MAX);
     if roots > 0 && config.policy.threshold > roots {
@@ -173,6 +181,7 @@ pub(super) fn issues(config: &Config) -> Vec<Issue> {
             "add root keys or lower the threshold",
         ));
     }
+    issues.extend(super::issuers::issues(&config.auth));
     issues
 }
 

@@ -4,13 +4,16 @@ use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use bulkhead_host::fetch::{OutboundConfig, Place};
 use bulkhead_host::{DatabaseConfig, HostConfig, SigningKey};
 
-use super::{Config, Mode};
+use super::{Config, HostAndPort, Mode, Outbound};
 use crate::error::Error;
 
 /// Largest key file in bytes.
 const KEY_FILE_BYTES_MAX: u64 = 16 * 1024;
+/// Largest file of certificates in bytes.
+const CA_FILE_BYTES_MAX: u64 = 1 << 20;
 
 impl Config {
     /// What the host needs. Keys must be there: `bootstrap` makes those that the configuration leaves to the host.
@@ -30,12 +33,8 @@ impl Config {
             compile_worker: self.engine.compile_worker.clone(),
             compile_jobs_max: self.engine.compile_jobs_max,
             idle_ms: self.engine.idle_ms,
-            issuer_keys_pem: self
-                .auth
-                .issuers
-                .iter()
-                .map(|issuer| text(&issuer.public_key))
-                .collect::<Result<_, _>>()?,
+            issuer_keys_pem: self.auth.local_keys().map(|key| text(key)).collect::<Result<_, _>>()?,
+            oidc_issuers: super::issuers::oidc(&self.auth),
             policy_root_keys_pem: self.policy.root_keys.iter().map(|key| text(key)).collect::<Result<_, _>>()?,
             policy_threshold: self.policy.threshold,
             plugins_disabled: self.plugins_disabled,
@@ -44,9 +43,25 @@ impl Config {
             registry_origin: self.registry.origin.clone(),
             registry_key: self.registry.signing_key_file.as_deref().map(signing_key).transpose()?.map(Arc::new),
             registry_timestamp_hours: self.registry.timestamp_hours,
+            outbound: outbound(&self.outbound)?,
             tenants_labelled_max: self.telemetry.tenants_labelled_max,
         })
     }
+}
+
+fn outbound(config: &Outbound) -> Result<OutboundConfig, Error> {
+    let places = |named: &[HostAndPort]| named.iter().map(|place| place.0.parse()).collect::<Result<Vec<Place>, _>>();
+    let unusable = |_| Error::Unusable { path: "outbound".into(), wanted: "hosts with their ports" };
+    Ok(OutboundConfig {
+        allow_private: places(&config.allow_private).map_err(unusable)?,
+        allow_http: places(&config.allow_http).map_err(unusable)?,
+        ca_pem: config.ca_file.as_deref().map(authorities).transpose()?,
+    })
+}
+
+/// Certificates; a machine's whole store is not too long.
+fn authorities(path: &Path) -> Result<Vec<u8>, Error> {
+    read_up_to(path, CA_FILE_BYTES_MAX)
 }
 
 /// 32 bytes as they are, or as 64 hex digits.
@@ -70,13 +85,13 @@ fn text(path: &Path) -> Result<String, Error> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    read_up_to(path, KEY_FILE_BYTES_MAX)
+}
+
+fn read_up_to(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Error> {
     let unreadable = |source| Error::Read { path: path.to_owned(), source };
     let mut bytes = Vec::new();
-    std::fs::File::open(path)
-        .map_err(unreadable)?
-        .take(KEY_FILE_BYTES_MAX)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
+    std::fs::File::open(path).map_err(unreadable)?.take(bytes_max).read_to_end(&mut bytes).map_err(unreadable)?;
     Ok(bytes)
 }
 

@@ -15,7 +15,7 @@ use super::{Config, DATA_DIR, FILE_NAME, Mode, Overrides};
 /// Largest configuration file in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Keys that hold a list, which the environment writes with commas.
-const LISTS: [&str; 2] = ["policy.root_keys", "plugins.by_default"];
+const LISTS: [&str; 4] = ["policy.root_keys", "plugins.by_default", "outbound.allow_private", "outbound.allow_http"];
 
 pub(super) fn load(
     file: Option<&Path>,
@@ -162,7 +162,7 @@ mod tests {
         assert_eq!(config.server.metrics_listen.to_string(), "127.0.0.1:9090");
         assert_eq!(config.server.data_dir, data_dir);
         assert_eq!(config.database.url, format!("sqlite:{}", data_dir.display()));
-        assert_eq!(config.auth.issuers[0].public_key, data_dir.join("keys/issuer.pub.pem"));
+        assert_eq!(config.auth.issuers[0].public_key, Some(data_dir.join("keys/issuer.pub.pem")));
         assert_eq!(config.policy.root_keys, [data_dir.join("keys/root.pub.pem")]);
         assert_eq!(config.engine.cache_dir, data_dir.join("cache"));
         assert!(config.makes_keys);

@@ -8,8 +8,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::problem::Problem;
 use super::{
-    audit, capabilities, health, hooks, kill, migrations, oci, operations, plugins, policy, problems, registry,
-    registry_log, reviews, revocations, roots, schemas, tenant_plugins, tenants, usage,
+    audit, capabilities, doctor, health, hooks, kill, migrations, oci, operations, plugins, policy, problems, reach,
+    registry, registry_log, reviews, revocations, roots, schemas, tenant_plugins, tenants, usage,
 };
 use crate::app::App;
 
@@ -102,6 +102,8 @@ pub(super) fn all() -> impl Iterator<Item = &'static Endpoint> {
         reviews::ENDPOINTS,
         roots::ENDPOINTS,
         revocations::ENDPOINTS,
+        reach::ENDPOINTS,
+        doctor::ENDPOINTS,
         audit::ENDPOINTS,
         tenant_plugins::ENDPOINTS,
         hooks::ENDPOINTS,

@@ -24,7 +24,7 @@ use super::setup;
 use crate::error::Error;
 use crate::tenant::admission::Admitted;
 use crate::tenant::value::{Isolation, StorageError, Table, Value, limit_codes, within_result_bytes};
-use crate::tenant::{Finding, StorageConfig, limits};
+use crate::tenant::{Finding, Kept, StorageConfig, limits};
 
 /// Time of an act of the host: making or removing a schema, reading a size.
 const ACT: Duration = Duration::from_secs(10);
@@ -146,6 +146,24 @@ impl Storage {
             self.delete(tenant, &plugin).await?;
         }
         Ok(())
+    }
+
+    /// The layers of the isolation that are missing.
+    pub(crate) async fn kept(&self, limit: usize) -> Result<Vec<Kept>, Error> {
+        const KEPT: &str = "SELECT tenant_id, plugin_id FROM storage_schemas UNION \
+             SELECT tenant_id, plugin_id FROM storage_key_totals UNION \
+             SELECT tenant_id, plugin_id FROM storage_blobs LIMIT $1";
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows: Vec<(String, String)> = self
+            .server
+            .act("storage_kept", async |lease| {
+                let connection = lease.connection().map_err(Failure::Broken)?;
+                Ok(sqlx::query_as(KEPT).bind(limit).fetch_all(connection).await?)
+            })
+            .await?;
+        // An id is kept as it is here: the name of the other engine is made from it.
+        let sql_name = |id: String| id.parse::<PluginId>().map_or(id, |plugin| plugin.sql_name());
+        Ok(rows.into_iter().map(|(tenant, plugin)| Kept { tenant, plugin: sql_name(plugin) }).collect())
     }
 
     /// The layers of the isolation that are missing.

@@ -92,6 +92,11 @@ impl Files {
         file
     }
 
+    /// The folder of all tenants' folders.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The folder of a tenant's files. A tenant id has no slash and no dot: it is a plain name.
     pub(super) fn folder_of(&self, tenant: &TenantId) -> PathBuf {
         self.folder.join(tenant.as_str())

@@ -16,7 +16,7 @@ use super::session::{Session, Shares};
 use crate::error::Error;
 use crate::tenant::admission::Admitted;
 use crate::tenant::value::{StorageError, Table, Value, limit_codes};
-use crate::tenant::{Finding, limits, value};
+use crate::tenant::{Finding, Kept, limits, value};
 
 /// The files of all plugins in all tenants. A cheap clone.
 #[derive(Clone, Debug)]
@@ -42,6 +42,32 @@ impl Storage {
     pub(crate) async fn usage_bytes(&self, tenant: &TenantId, plugin: &PluginId) -> Result<u64, Error> {
         let file = self.files.file(tenant, plugin);
         blocking(move || Ok(length(file.path()).saturating_add(log_bytes(&file)))).await
+    }
+
+    /// Whose files there are.
+    pub(crate) async fn kept(&self, limit: usize) -> Result<Vec<Kept>, Error> {
+        let folder = self.files.folder().to_owned();
+        blocking(move || {
+            let mut kept = Vec::new();
+            for tenant in std::fs::read_dir(folder)? {
+                let tenant = tenant?;
+                if !tenant.file_type()?.is_dir() {
+                    continue;
+                }
+                for file in std::fs::read_dir(tenant.path())? {
+                    let name = file?.file_name().to_string_lossy().into_owned();
+                    if let Some(plugin) = name.strip_suffix(".db") {
+                        let tenant = tenant.file_name().to_string_lossy().into_owned();
+                        kept.push(Kept { tenant, plugin: plugin.to_owned() });
+                    }
+                    if kept.len() >= limit {
+                        return Ok(kept);
+                    }
+                }
+            }
+            Ok(kept)
+        })
+        .await
     }
 
     /// A file is a wall of its own: nothing of it can be missing.
