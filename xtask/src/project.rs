@@ -31,6 +31,16 @@ pub(crate) fn tools() -> PathBuf {
     user_cache().join("bulkhead/tools")
 }
 
+/// Folder of other people's registry clients.
+pub(crate) fn registry_clients() -> PathBuf {
+    user_cache().join("bulkhead/registry-clients")
+}
+
+/// Folder of a Python with what the checks import.
+pub(crate) fn python() -> PathBuf {
+    user_cache().join("bulkhead/python")
+}
+
 /// Folders in which programs are looked up.
 pub(crate) fn search_path() -> Vec<PathBuf> {
     let mut folders = vec![tools().join("bin")];

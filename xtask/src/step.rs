@@ -38,6 +38,18 @@ pub(crate) fn run(command: &mut Command, deadline: Duration) -> Result<(), Error
     check(command, status)
 }
 
+/// Runs a command that ends at once; what it wrote.
+///
+/// # Errors
+/// [`Error::Start`], [`Error::Failed`].
+pub(crate) fn output(command: &mut Command) -> Result<String, Error> {
+    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+    let failed = |source| Error::Start { program: command.get_program().display().to_string(), source };
+    let output = output.map_err(failed)?;
+    check(command, output.status)?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 /// Runs `command`, shows each line that it writes and gives it to `watch` as well.
 ///
 /// # Errors

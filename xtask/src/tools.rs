@@ -1,7 +1,7 @@
 //! Finds the programs that the checks call, and installs those that it may.
 //!
-//! It installs into the cache folder, never beside the user's own tools; the one exception is
-//! PostgreSQL, by apt, and only as root.
+//! It installs into the cache folder, never beside the user's own tools; the exceptions are
+//! PostgreSQL and skopeo, by apt, and only as root.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -39,6 +39,79 @@ pub(crate) fn nextest() -> Result<PathBuf, Error> {
     Ok(project::tools().join("bin/cargo-nextest"))
 }
 
+/// Other people's registry clients, out of Debian packages that are not installed, fetched once.
+///
+/// # Errors
+/// Where there is no Debian archive to ask, or apt's failure.
+pub(crate) fn registry_clients() -> Result<PathBuf, Error> {
+    const CLIENTS: &[&str] = &["cosign", "crane", "oras"];
+    let folder = project::registry_clients();
+    if !CLIENTS.iter().all(|client| folder.join(client).is_file()) {
+        terminal::progress("fetching oras, crane and cosign once, about a minute");
+        bulkhead_toolchain::debian_programs(CLIENTS, &folder, &mut terminal::progress)?;
+    }
+    Ok(folder)
+}
+
+/// `skopeo`, installed by apt where that may be.
+///
+/// # Errors
+/// [`Error::Missing`] with what to do, when this user may not install.
+pub(crate) fn skopeo() -> Result<PathBuf, Error> {
+    if find("skopeo").is_none() && is_root() {
+        install(&["skopeo"])?;
+    }
+    find("skopeo").ok_or_else(|| Error::Missing {
+        what: "`skopeo`",
+        remedy: "install it, on Debian with `apt-get install skopeo`".to_owned(),
+    })
+}
+
+/// A Python with `securesystemslib`, made once.
+///
+/// # Errors
+/// The failure of `python3 -m venv` or of pip.
+pub(crate) fn python() -> Result<PathBuf, Error> {
+    let folder = project::python();
+    let python = folder.join("bin/python");
+    if !folder.join("ready").is_file() {
+        terminal::progress("fetching Python's securesystemslib once");
+        step::run(Command::new("python3").args(["-m", "venv"]).arg(&folder), APT)?;
+        let mut pip = Command::new(&python);
+        pip.args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "securesystemslib",
+            "cryptography",
+        ]);
+        step::run(&mut pip, APT)?;
+        let ready = folder.join("ready");
+        fs::write(&ready, "").map_err(Error::file("write", &ready))?;
+    }
+    Ok(python)
+}
+
+/// `wkg`, compiled once where that is wanted.
+///
+/// # Errors
+/// [`Error::Missing`] where it is not there and not wanted, or the failed installation.
+pub(crate) fn wkg(may_compile: bool) -> Result<PathBuf, Error> {
+    if let Some(found) = find("wkg") {
+        return Ok(found);
+    }
+    if !may_compile {
+        let remedy = format!("`cargo xtask interop --wkg` compiles it, or {}", install_line("wkg"));
+        return Err(Error::Missing { what: "`wkg`", remedy });
+    }
+    terminal::progress("compiling wkg once, some minutes");
+    let mut install = project::cargo(&["install", "--locked", "--root"]);
+    step::run(install.arg(project::tools()).arg("wkg"), INSTALL)?;
+    Ok(project::tools().join("bin/wkg"))
+}
+
 /// Makes sure that PostgreSQL's server programs are here; tests and the demo start clusters of their own.
 ///
 /// # Errors
@@ -54,10 +127,7 @@ pub(crate) fn postgres() -> Result<(), Error> {
         });
     }
     terminal::progress("PostgreSQL is not installed: apt-get install postgresql");
-    for arguments in [vec!["-q", "update"], vec!["-q", "install", "-y", "--no-install-recommends", "postgresql"]] {
-        let mut apt = Command::new("apt-get");
-        step::run(apt.args(arguments).env("DEBIAN_FRONTEND", "noninteractive"), APT)?;
-    }
+    install(&["postgresql"])?;
     if has_postgres() {
         return Ok(());
     }
@@ -65,6 +135,16 @@ pub(crate) fn postgres() -> Result<(), Error> {
         what: "`initdb`, after the installation of `postgresql`",
         remedy: "look at apt's output".to_owned(),
     })
+}
+
+/// As root alone.
+fn install(packages: &[&str]) -> Result<(), Error> {
+    let install = [&["-q", "install", "-y", "--no-install-recommends"], packages].concat();
+    for arguments in [vec!["-q", "update"], install] {
+        let mut apt = Command::new("apt-get");
+        step::run(apt.args(arguments).env("DEBIAN_FRONTEND", "noninteractive"), APT)?;
+    }
+    Ok(())
 }
 
 fn has_postgres() -> bool {

@@ -38,6 +38,12 @@ impl Registry {
     /// A blob of a repository.
     pub async fn blob(&self, caller: &Caller, name: &RepositoryName, digest: &BlobDigest) -> Result<Blob, Error> {
         let repository = self.repository(caller, name, &[Scope::Pull]).await?;
+        if !repository.sees_all() {
+            let states = self.db.list_states_of_blob(name.as_str(), digest.as_str()).await?;
+            if !repository.sight.allows(&states)? {
+                return Err(unknown(name, digest));
+            }
+        }
         self.held_blob(&repository, digest).await
     }
 

@@ -8,6 +8,7 @@ use bulkhead_model::PluginId;
 use crate::access::{Caller, Scope};
 use crate::blobs::Reader;
 use crate::error::{Error, ErrorCode};
+use crate::gate::{Reason, Sight, State, standing};
 use crate::name::RepositoryName;
 use crate::registry::{Registry, unauthorized};
 
@@ -49,6 +50,10 @@ pub struct Offered {
 pub struct Version {
     /// What is known of it.
     pub row: ReleaseRow,
+    /// Where it stands.
+    pub state: State,
+    /// Why it is not released.
+    pub reasons: Vec<Reason>,
     /// The signature bundles that speak for it; in a page of the catalogue those of the newest version alone.
     pub bundles: Vec<Vec<u8>>,
 }
@@ -79,23 +84,26 @@ impl Registry {
                 return Ok(CataloguePage { items, next: seen });
             }
             if let Ok(name) = repository.parse::<RepositoryName>()
-                && self.may_see(caller, &name).await?
+                && let Some(sight) = self.sight(caller, &name).await?
                 && let Some(plugin) = name.plugin()
             {
-                let mut rows = self.versions(&name).await?;
+                let mut rows = self.versions(&name, sight).await?;
                 rows.retain(|row| row.yanked_at.is_none());
-                items.push(Offered { plugin, versions: self.with_bundles(&name, rows, 1).await? });
+                if !rows.is_empty() {
+                    items.push(Offered { plugin, versions: self.with_bundles(&name, rows, 1).await? });
+                }
             }
             seen = Some(repository);
         }
         Ok(CataloguePage { items, next: if is_all { None } else { seen } })
     }
 
-    async fn may_see(&self, caller: Option<&Caller>, name: &RepositoryName) -> Result<bool, Error> {
-        let Some(caller) = caller else { return Ok(true) };
+    /// What a caller sees of a plugin; none is nothing.
+    async fn sight(&self, caller: Option<&Caller>, name: &RepositoryName) -> Result<Option<Sight>, Error> {
+        let Some(caller) = caller else { return Ok(Some(Sight::All)) };
         match self.repository(caller, name, &[Scope::Pull]).await {
-            Ok(_) => Ok(true),
-            Err(error) if error.code().is_some() => Ok(false),
+            Ok(repository) => Ok(Some(repository.sight)),
+            Err(error) if error.code().is_some() => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -103,19 +111,22 @@ impl Registry {
     /// A plugin with all its versions, withdrawn ones too; `None` sees all plugins.
     pub async fn offered(&self, caller: Option<&Caller>, plugin: &PluginId) -> Result<Offered, Error> {
         let name = RepositoryName::of_plugin(plugin);
-        if let Some(caller) = caller {
-            self.repository(caller, &name, &[Scope::Pull]).await?;
-        }
-        let rows = self.versions(&name).await?;
+        let sight = match caller {
+            Some(caller) => self.repository(caller, &name, &[Scope::Pull]).await?.sight,
+            None => Sight::All,
+        };
+        let rows = self.versions(&name, sight).await?;
         if rows.is_empty() {
             return Err(Error::refused(ErrorCode::NameUnknown, format!("no version of `{plugin}` was pushed")));
         }
         Ok(Offered { plugin: plugin.clone(), versions: self.with_bundles(&name, rows, SIGNED_VERSIONS_MAX).await? })
     }
 
-    /// The newest first.
-    async fn versions(&self, name: &RepositoryName) -> Result<Vec<ReleaseRow>, Error> {
+    /// The newest first. What was revoked is shown to everybody as such.
+    async fn versions(&self, name: &RepositoryName, sight: Sight) -> Result<Vec<ReleaseRow>, Error> {
         let mut rows = self.db.list_versions(name.as_str()).await?;
+        let is_shown = |row: &ReleaseRow| row.released_at.is_some() || sight == Sight::All;
+        rows.retain(is_shown);
         rows.sort_by_cached_key(|row| std::cmp::Reverse(semver::Version::parse(&row.version).ok()));
         Ok(rows)
     }
@@ -131,13 +142,14 @@ impl Registry {
         for row in rows {
             let is_wanted = versions.len() < count;
             let bundles = if is_wanted { self.bundles(name, &row.artifact_digest).await? } else { Vec::new() };
-            versions.push(Version { row, bundles });
+            let (state, reasons) = standing(&row)?;
+            versions.push(Version { row, state, reasons, bundles });
         }
         Ok(versions)
     }
 
     /// The signature bundles that speak for an artifact.
-    async fn bundles(&self, name: &RepositoryName, artifact: &str) -> Result<Vec<Vec<u8>>, Error> {
+    pub(crate) async fn bundles(&self, name: &RepositoryName, artifact: &str) -> Result<Vec<Vec<u8>>, Error> {
         let mut bundles = Vec::new();
         for digest in self.db.list_registry_bundles(name.as_str(), artifact).await? {
             let Some(row) = self.db.find_blob(name.as_str(), &digest).await? else { continue };
@@ -174,7 +186,8 @@ impl Registry {
             || Error::refused(ErrorCode::ManifestUnknown, format!("`{plugin}` has no version `{version}` here"));
         let row = tx.find_version(name.as_str(), version).await?.ok_or_else(unknown)?;
         if row.yanked_at.is_some() != reason.is_some() {
-            tx.set_yanked(&row, reason, &act).await?;
+            let (state, _) = standing(&row)?;
+            tx.set_yanked(&row, reason, state.has_tag(), &act).await?;
         }
         let row = tx.find_version(name.as_str(), version).await?.ok_or_else(unknown)?;
         tx.commit().await?;

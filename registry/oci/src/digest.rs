@@ -33,6 +33,15 @@ impl Algorithm {
     }
 }
 
+impl FromStr for Algorithm {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let known = [Self::Sha256, Self::Sha512].into_iter().find(|known| known.name() == text);
+        known.ok_or_else(|| Error::refused(ErrorCode::DigestInvalid, "a digest is computed by `sha256` or `sha512`"))
+    }
+}
+
 /// A digest, `sha256:<hex>` or `sha512:<hex>`, lower case.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BlobDigest {
@@ -70,8 +79,7 @@ impl FromStr for BlobDigest {
             )
         };
         let (name, hex) = text.split_once(':').ok_or_else(malformed)?;
-        let algorithm = [Algorithm::Sha256, Algorithm::Sha512].into_iter().find(|known| known.name() == name);
-        let algorithm = algorithm.ok_or_else(malformed)?;
+        let algorithm: Algorithm = name.parse().map_err(|_| malformed())?;
         let is_hex = hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         if hex.len() != algorithm.hex_digits() || !is_hex {
             return Err(malformed());

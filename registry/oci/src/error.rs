@@ -3,6 +3,8 @@
 
 use bulkhead_database as database;
 
+use crate::gate::Reason;
+
 /// The protocol's closed list of codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ErrorCode {
@@ -87,6 +89,12 @@ pub enum Error {
         /// The reason for a person.
         message: String,
     },
+    /// The gate of releases, with every reason.
+    #[error("{}", told(.reasons))]
+    Barred {
+        /// The reasons, the one that explains the others first.
+        reasons: Vec<Reason>,
+    },
     /// More bytes than allowed.
     #[error("at most {bytes_max} bytes are taken here")]
     TooLarge {
@@ -126,9 +134,15 @@ impl Error {
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::Refused { code, .. } => Some(*code),
+            Self::Barred { .. } => Some(ErrorCode::Denied),
             Self::TooLarge { .. } | Self::OutOfRange { .. } => Some(ErrorCode::SizeInvalid),
             Self::OutOfOrder { .. } => Some(ErrorCode::BlobUploadInvalid),
             Self::Database(_) | Self::Random(_) | Self::Check(_) => None,
         }
     }
+}
+
+fn told(reasons: &[Reason]) -> String {
+    let texts: Vec<String> = reasons.iter().map(|reason| format!("{}: {}", reason.code, reason.detail)).collect();
+    texts.join("; ")
 }

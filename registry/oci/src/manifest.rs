@@ -13,6 +13,10 @@ use crate::media_type::{BUNDLE, DOCKER_IMAGE, DOCKER_INDEX, IMAGE, INDEX};
 pub const MANIFEST_BYTES_MAX: u64 = 4 << 20;
 /// Most blobs that a manifest names.
 const BLOBS_MAX: usize = 1_000;
+/// Most manifests that an index names.
+const CHILDREN_MAX: usize = 10_000;
+/// Annotation that says, with the value `true`, that the release takes away what others may use, and that this is meant.
+pub const ALLOW_BREAKING: &str = "bulkhead.allow-breaking";
 /// Longest media type in bytes.
 const MEDIA_TYPE_BYTES_MAX: usize = 255;
 
@@ -36,6 +40,8 @@ pub(crate) struct Manifest {
     pub(crate) subject: Option<BlobDigest>,
     /// What it is: its own word, else that of its config.
     pub(crate) artifact_type: Option<String>,
+    /// The manifests that it names, each once.
+    pub(crate) children: Vec<BlobDigest>,
     annotations: BTreeMap<String, String>,
 }
 
@@ -88,17 +94,22 @@ impl Manifest {
         let subject = wire.subject.map(|subject| subject.digest.parse()).transpose()?;
         let of_config = wire.config.as_ref().map(|config| config.media_type.clone());
         let named = wire.artifact_type.filter(|named| !named.is_empty());
+        let children = wire.manifests.iter().flatten().map(|child| child.digest.parse());
+        let mut children = children.collect::<Result<Vec<BlobDigest>, _>>()?;
+        children.sort();
+        children.dedup();
+        if children.len() > CHILDREN_MAX {
+            return Err(invalid(format!("an index names at most {CHILDREN_MAX} manifests")));
+        }
         let manifest = Self {
             media_type: media_type.to_owned(),
             artifact_type: named.or(of_config).filter(|named| !named.is_empty()),
             config: wire.config,
             layers: wire.layers.unwrap_or_default(),
             subject,
+            children,
             annotations: wire.annotations.unwrap_or_default(),
         };
-        for child in wire.manifests.iter().flatten() {
-            child.digest.parse::<BlobDigest>()?;
-        }
         if manifest.blobs()?.len() > BLOBS_MAX {
             return Err(invalid(format!("a manifest names at most {BLOBS_MAX} blobs")));
         }
@@ -125,6 +136,11 @@ impl Manifest {
         };
         serde_json::to_string(&descriptor)
             .unwrap_or_else(|error| unreachable!("a descriptor holds only texts and a number: {error}"))
+    }
+
+    /// Whether its publisher means to take away what others may use.
+    pub(crate) fn allows_breaking(&self) -> bool {
+        self.annotations.get(ALLOW_BREAKING).is_some_and(|value| value == "true")
     }
 
     /// Whether it carries a signature.

@@ -38,6 +38,8 @@ pub struct Pushed {
     pub subject: Option<BlobDigest>,
     /// The tags that were asked for beside its digest.
     pub tags: Vec<Tag>,
+    /// What the one who pushed it should know: it is taken, and not released.
+    pub warning: Option<String>,
 }
 
 /// A push on its way into the tables.
@@ -83,18 +85,18 @@ impl Registry {
         }
         self.make_repository(&repository).await?;
         let push = Push { repository: &repository, caller, manifest: &manifest, digest: &digest, bytes, tags: &tags };
-        match repository.kind {
-            Kind::Open => self.push_open(&push).await?,
+        let warning = match repository.kind {
+            Kind::Open => self.push_open(&push).await.map(|()| None)?,
             Kind::Plugin => self.publish(&push).await?,
-        }
+        };
         let tags = if matches!(reference, Reference::Digest(_)) { tags } else { Vec::new() };
-        Ok(Pushed { digest, subject: manifest.subject, tags })
+        Ok(Pushed { digest, subject: manifest.subject, tags, warning })
     }
 
     async fn push_open(&self, push: &Push<'_>) -> Result<(), Error> {
         self.require(push, Scope::Push)?;
         let mut tx = self.db.begin().await?;
-        self.store(&mut tx, push).await?;
+        self.store(&mut tx, push, None).await?;
         for tag in push.tags {
             tx.put_tag(push.repository.name.as_str(), tag.as_str(), push.digest.as_str(), self.now()).await?;
         }
@@ -114,7 +116,8 @@ impl Registry {
     }
 
     /// Stores a manifest whose blobs the repository holds. From here to the end of the transaction none can be collected.
-    pub(crate) async fn store(&self, tx: &mut Tx, push: &Push<'_>) -> Result<(), Error> {
+    /// `artifact` is the plugin's artifact that it is or signs.
+    pub(crate) async fn store(&self, tx: &mut Tx, push: &Push<'_>, artifact: Option<&str>) -> Result<(), Error> {
         let name = push.repository.name.as_str();
         if tx.count_manifests(name).await? >= MANIFESTS_MAX {
             let message = format!("`{name}` has {MANIFESTS_MAX} manifests, as many as it may");
@@ -128,6 +131,7 @@ impl Registry {
             }
         }
         let blobs: Vec<&str> = blobs.iter().map(BlobDigest::as_str).collect();
+        let children: Vec<&str> = push.manifest.children.iter().map(BlobDigest::as_str).collect();
         let act = self.act(push.caller);
         let row = NewManifest {
             repository: name,
@@ -138,6 +142,8 @@ impl Registry {
             artifact_type: push.manifest.artifact_type.as_deref(),
             descriptor: &push.manifest.descriptor(push.digest, push.bytes.len()),
             blobs: &blobs,
+            children: &children,
+            artifact_digest: artifact,
             pushed_by: &act.actor,
             at: act.at,
         };
@@ -160,6 +166,13 @@ impl Registry {
                 found.ok_or_else(|| unknown(name, tag.as_str()))?
             }
         };
+        if !repository.sees_all() {
+            let states = self.db.list_states_of_manifest(name, &digest).await?;
+            if !repository.sight.allows(&states)? {
+                // As it was asked for: a tag's digest is not told either.
+                return Err(unknown(name, &reference.to_string()));
+            }
+        }
         let row = self.db.find_manifest(name, &digest).await?.ok_or_else(|| unknown(name, &digest))?;
         Ok(StoredManifest { digest: row.digest, media_type: row.media_type, bytes: row.bytes })
     }
@@ -173,10 +186,13 @@ impl Registry {
     ) -> Result<(), Error> {
         let repository = self.repository(caller, name, &[Scope::Push]).await?;
         refuse_deletion(&repository)?;
+        let at = self.now();
         let mut tx = self.db.begin().await?;
         let (deleted, wanted) = match reference {
-            Reference::Tag(tag) => (tx.delete_tag(name.as_str(), tag.as_str()).await?, tag.as_str()),
-            Reference::Digest(digest) => (tx.delete_manifest(name.as_str(), digest.as_str()).await?, digest.as_str()),
+            Reference::Tag(tag) => (tx.delete_tag(name.as_str(), tag.as_str(), at).await?, tag.as_str()),
+            Reference::Digest(digest) => {
+                (tx.delete_manifest(name.as_str(), digest.as_str(), at).await?, digest.as_str())
+            }
         };
         if !deleted {
             return Err(unknown(name.as_str(), wanted));

@@ -119,6 +119,15 @@ pub enum Reference {
     Digest(BlobDigest),
 }
 
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tag(tag) => f.write_str(tag.as_str()),
+            Self::Digest(digest) => f.write_str(digest.as_str()),
+        }
+    }
+}
+
 impl FromStr for Reference {
     type Err = Error;
 

@@ -87,6 +87,25 @@ impl Registry {
         granted.ok_or_else(|| bulkhead_database::Error::NotFound { what: "namespace", name: namespace.clone() }.into())
     }
 
+    /// Takes a namespace back. One that is not empty is refused with `DENIED` unless everything in it is meant to go; one in
+    /// which a plugin was ever released always is.
+    pub async fn delete_namespace(&self, namespace: &str, with_all_in_it: bool, act: &Act) -> Result<(), Error> {
+        let denied = |message: String| Err(Error::refused(ErrorCode::Denied, message));
+        let mut tx = self.db.begin().await?;
+        if tx.count_released(namespace).await? > 0 {
+            return denied(format!("versions were released in `{namespace}`: it stays, yank what must not be found"));
+        }
+        let repositories = tx.count_repositories(namespace).await?;
+        if repositories > 0 && !with_all_in_it {
+            return denied(format!("`{namespace}` holds {repositories} repositories; `force` deletes them with it"));
+        }
+        if !tx.delete_namespace(namespace, act).await? {
+            let message = format!("the namespace `{namespace}` is not granted to anybody");
+            return Err(Error::refused(ErrorCode::NameUnknown, message));
+        }
+        Ok(tx.commit().await?)
+    }
+
     /// Namespaces behind `after`, by name.
     pub async fn namespaces(&self, after: &str, limit: u32) -> Result<Vec<NamespaceRow>, Error> {
         Ok(self.db.list_namespaces(after, limit).await?)

@@ -2,6 +2,7 @@
 //! component. Its version is its tag, and what a version is never changes.
 //! Whether bytes are an artifact or a bundle, the host says.
 
+use bulkhead_database::Tx;
 use bulkhead_database::registry::{NewVersion, ReleaseRow};
 use bulkhead_model::{PluginId, Version};
 
@@ -10,7 +11,8 @@ use crate::blobs::Blob;
 use crate::checks::ArtifactFacts;
 use crate::digest::{Algorithm, BlobDigest};
 use crate::error::{Error, ErrorCode};
-use crate::manifest::{Descriptor, Manifest, invalid};
+use crate::gate::{self, State, Submission, refuse, standing};
+use crate::manifest::{ALLOW_BREAKING, Descriptor, Manifest, invalid};
 use crate::manifests::Push;
 use crate::media_type::{BUNDLE, IMAGE, WASM, WASM_CONFIG};
 use crate::registry::Registry;
@@ -26,10 +28,12 @@ struct Artifact {
     size_bytes: u64,
     version: String,
     facts: String,
+    judged_by: String,
 }
 
 impl Registry {
-    pub(crate) async fn publish(&self, push: &Push<'_>) -> Result<(), Error> {
+    /// Answers what the one who pushed should know beside that it went well.
+    pub(crate) async fn publish(&self, push: &Push<'_>) -> Result<Option<String>, Error> {
         let Some(plugin) = &push.repository.plugin else {
             unreachable!("a repository in a namespace of plugins is a plugin's: `Registry::repository` parsed it");
         };
@@ -48,21 +52,43 @@ impl Registry {
         self.store_release(push, &artifact, !versions.is_empty()).await
     }
 
-    /// Stores the manifest, and the version where a tag asks for it.
-    async fn store_release(&self, push: &Push<'_>, artifact: &Artifact, is_tagged: bool) -> Result<(), Error> {
+    /// Stores the manifest, and the version where a tag asks for it and the policy does not refuse it.
+    async fn store_release(
+        &self,
+        push: &Push<'_>,
+        artifact: &Artifact,
+        is_tagged: bool,
+    ) -> Result<Option<String>, Error> {
         let name = push.repository.name.as_str();
         let act = self.act(push.caller);
         let mut tx = self.db.begin().await?;
+        // A signature that comes meanwhile waits, and then sees the version.
+        tx.lock_repository(name).await?;
         let known = tx.find_version(name, &artifact.version).await?;
         if let Some(known) = &known
             && known.artifact_digest != artifact.digest.as_str()
         {
             return Err(immutable(known));
         }
-        self.store(&mut tx, push).await?;
+        let mut told = None;
+        let mut judgment = None;
+        if is_tagged && known.is_none() {
+            let bundles = bundles_of(&mut tx, name, artifact.digest.as_str()).await?;
+            let bundles: Vec<Vec<u8>> = bundles.into_iter().map(|(_, bytes)| bytes).collect();
+            judgment = Some(refuse(self.judge(&Submission {
+                judged_by: &artifact.judged_by,
+                artifact_digest: artifact.digest.as_str(),
+                bundles: &bundles,
+            }))?);
+            if !push.manifest.allows_breaking() {
+                self.check_breaking(&mut tx, name, artifact).await?;
+            }
+        }
+        self.store(&mut tx, push, Some(artifact.digest.as_str())).await?;
         // The same artifact under another manifest: clients write the time into it. The tag stays where it was, and a
         // version that was withdrawn stays so.
-        if is_tagged && known.is_none() {
+        if let Some(judgment) = judgment {
+            told = gate::warning(&artifact.version, &judgment);
             let row = NewVersion {
                 repository: name,
                 version: &artifact.version,
@@ -70,11 +96,44 @@ impl Registry {
                 artifact_digest: artifact.digest.as_str(),
                 size_bytes: artifact.size_bytes,
                 facts: &artifact.facts,
+                judged_by: &artifact.judged_by,
+                state: judgment.state.as_str(),
+                reasons: &gate::reasons_text(&judgment.reasons),
+                is_released: judgment.state == State::Released,
             };
             tx.insert_version(&row, &act).await?;
-            tx.put_tag(name, &artifact.version, push.digest.as_str(), act.at).await?;
+            if judgment.state.has_tag() {
+                tx.put_tag(name, &artifact.version, push.digest.as_str(), act.at).await?;
+            }
         }
-        Ok(tx.commit().await?)
+        tx.commit().await?;
+        Ok(told)
+    }
+
+    /// Within one track of compatible versions, nothing that others may use goes away.
+    async fn check_breaking(&self, tx: &mut Tx, name: &str, artifact: &Artifact) -> Result<(), Error> {
+        let parse = |text: &str| semver::Version::parse(text).ok();
+        let Some(version) = parse(&artifact.version).filter(|version| version.pre.is_empty()) else { return Ok(()) };
+        let rows = tx.list_versions(name).await?;
+        let offered = rows.iter().filter(|row| row.state == State::Released.as_str() && row.yanked_at.is_none());
+        let earlier = offered.filter_map(|row| parse(&row.version)).filter(|earlier| is_track(earlier, &version)).max();
+        let Some(earlier) = earlier else { return Ok(()) };
+        let before = tx.find_judged_by(name, &earlier.to_string()).await?;
+        if before.is_empty() {
+            return Ok(());
+        }
+        let mut reasons = (self.config.checks.breaking)(&before, &artifact.judged_by);
+        if reasons.is_empty() {
+            return Ok(());
+        }
+        for reason in &mut reasons {
+            reason.detail = format!(
+                "{} is in {earlier} and not in {version}: publish it as a version that is not compatible with {earlier}, \
+                 or annotate the manifest with `{ALLOW_BREAKING}=true`",
+                reason.detail
+            );
+        }
+        Err(Error::Barred { reasons })
     }
 
     /// Each descriptor must say the true size: clients size their buffers by it.
@@ -112,14 +171,22 @@ impl Registry {
         let blob = self.blob_of(push, layer).await?;
         let known = self.db.list_versions(push.repository.name.as_str()).await?;
         if let Some(row) = known.into_iter().find(|row| row.artifact_digest == digest.as_str()) {
-            return Ok(Artifact { digest, size_bytes: row.size_bytes, version: row.version, facts: row.facts });
+            let judged_by = self.db.find_judged_by(&row.repository, &row.version).await?;
+            return Ok(Artifact {
+                digest,
+                size_bytes: row.size_bytes,
+                version: row.version,
+                facts: row.facts,
+                judged_by,
+            });
         }
         let facts = self.check_artifact(&blob).await?;
         if facts.plugin != *plugin {
             return Err(invalid(format!("the artifact is of `{}`, the repository of `{plugin}`", facts.plugin)));
         }
         let version = facts.version.to_string();
-        Ok(Artifact { digest, size_bytes: blob.size_bytes, version, facts: facts.facts })
+        let ArtifactFacts { facts, judged_by, .. } = facts;
+        Ok(Artifact { digest, size_bytes: blob.size_bytes, version, facts, judged_by })
     }
 
     /// Few at once: each is in memory as a whole, and its check computes.
@@ -133,7 +200,7 @@ impl Registry {
         checked.map_err(invalid)
     }
 
-    async fn publish_bundle(&self, push: &Push<'_>, plugin: &PluginId) -> Result<(), Error> {
+    async fn publish_bundle(&self, push: &Push<'_>, plugin: &PluginId) -> Result<Option<String>, Error> {
         if !push.tags.is_empty() {
             return Err(invalid(
                 "a signature bundle has no tag; push it by its digest, with the release as its subject",
@@ -150,21 +217,76 @@ impl Registry {
         if blob.size_bytes > BUNDLE_BYTES_MAX {
             return Err(invalid(format!("a signature bundle is at most {BUNDLE_BYTES_MAX} bytes long")));
         }
-        let facts = (self.config.checks.bundle)(&blob.reader(None).rest().await?).map_err(invalid)?;
+        let bundle = blob.reader(None).rest().await?;
+        let facts = (self.config.checks.bundle)(&bundle).map_err(invalid)?;
         if facts.plugin != *plugin {
             return Err(invalid(format!("the bundle speaks for `{}`, the repository is of `{plugin}`", facts.plugin)));
         }
         let (name, artifact) = (push.repository.name.as_str(), facts.digest.to_string());
         let mut tx = self.db.begin().await?;
+        tx.lock_repository(name).await?;
         let known = tx.list_registry_bundles(name, &artifact).await?;
         if known.len() >= BUNDLES_MAX && !known.contains(&layer.digest) {
             let message = format!("an artifact has at most {BUNDLES_MAX} signature bundles");
             return Err(Error::refused(ErrorCode::Denied, message));
         }
-        self.store(&mut tx, push).await?;
+        self.store(&mut tx, push, Some(&artifact)).await?;
         tx.put_bundle(name, &artifact, &layer.digest, &self.act(push.caller)).await?;
-        Ok(tx.commit().await?)
+        let versions = tx.list_versions(name).await?;
+        let told = match versions.into_iter().find(|row| row.artifact_digest == artifact) {
+            Some(row) => self.weigh(&mut tx, push, &row, &layer.digest).await?,
+            None => None,
+        };
+        tx.commit().await?;
+        Ok(told)
     }
+
+    /// What another bundle does to the version that it speaks for. One that would hold up the version for good is refused.
+    async fn weigh(
+        &self,
+        tx: &mut Tx,
+        push: &Push<'_>,
+        row: &ReleaseRow,
+        added: &str,
+    ) -> Result<Option<String>, Error> {
+        let judged_by = tx.find_judged_by(&row.repository, &row.version).await?;
+        let (state, _) = standing(row)?;
+        if judged_by.is_empty() {
+            return Ok(None);
+        }
+        let bundles = bundles_of(tx, &row.repository, &row.artifact_digest).await?;
+        let judge = |bundles: Vec<Vec<u8>>| {
+            let artifact_digest = &row.artifact_digest;
+            self.judge(&Submission { judged_by: &judged_by, artifact_digest, bundles: &bundles })
+        };
+        let before = bundles.iter().filter(|(digest, _)| digest != added).map(|(_, bytes)| bytes.clone()).collect();
+        let was_final = judge(before).is_final;
+        let mut judgment = judge(bundles.into_iter().map(|(_, bytes)| bytes).collect());
+        if !was_final {
+            judgment = refuse(judgment)?;
+        }
+        self.advance(tx, row, &judgment, &self.act(push.caller)).await?;
+        Ok(if state == State::Released { None } else { gate::warning(&row.version, &judgment) })
+    }
+}
+
+/// The bundles that speak for an artifact, with the digests of their blobs.
+async fn bundles_of(tx: &mut Tx, name: &str, artifact: &str) -> Result<Vec<(String, Vec<u8>)>, Error> {
+    let mut bundles = Vec::new();
+    for digest in tx.list_registry_bundles(name, artifact).await? {
+        let Some(row) = tx.find_blob(name, &digest).await? else { continue };
+        let mut bytes: Vec<u8> = Vec::new();
+        while let Ok(at) = u64::try_from(bytes.len())
+            && at < row.size_bytes
+        {
+            let Some((_, chunk)) = tx.find_chunk(&row.content_id, at).await?.filter(|(start, _)| *start == at) else {
+                return Err(bulkhead_database::Error::Corrupt { column: "start_bytes" }.into());
+            };
+            bytes.extend_from_slice(&chunk);
+        }
+        bundles.push((digest, bytes));
+    }
+    Ok(bundles)
 }
 
 /// The component of a manifest that is the plain wasm artifact.
@@ -191,10 +313,44 @@ fn version(tag: &str) -> Result<Version, Error> {
     })
 }
 
+/// Whether who takes `earlier` takes `later` for the same with more, as `^` has it.
+fn is_track(earlier: &semver::Version, later: &semver::Version) -> bool {
+    let compatible = semver::Comparator {
+        op: semver::Op::Caret,
+        major: earlier.major,
+        minor: Some(earlier.minor),
+        patch: Some(earlier.patch),
+        pre: semver::Prerelease::EMPTY,
+    };
+    earlier.pre.is_empty() && earlier < later && compatible.matches(later)
+}
+
 fn immutable(known: &ReleaseRow) -> Error {
     let message = format!(
         "version {} is released as `{}`: versions are immutable, publish a higher one",
         known.version, known.artifact_digest
     );
     Error::refused(ErrorCode::Denied, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_version_is_of_the_same_track_as_a_caret_has_it() {
+        let check = |earlier: &str, later: &str, wanted: bool| {
+            assert_eq!(is_track(&earlier.parse().unwrap(), &later.parse().unwrap()), wanted, "{earlier} {later}");
+        };
+
+        check("1.2.0", "1.2.1", true);
+        check("1.2.0", "1.9.0", true);
+        check("1.2.0", "2.0.0", false);
+        check("1.2.0", "1.1.0", false);
+        check("1.2.0", "1.2.0", false);
+        check("0.2.0", "0.2.1", true);
+        check("0.2.0", "0.3.0", false);
+        check("0.0.1", "0.0.2", false);
+        check("1.2.0-rc.1", "1.2.0", false);
+    }
 }

@@ -4,6 +4,7 @@
 use crate::access::{Caller, Scope};
 use crate::digest::BlobDigest;
 use crate::error::{Error, ErrorCode};
+use crate::gate::{Sight, State};
 use crate::manifest::MANIFEST_BYTES_MAX;
 use crate::media_type::INDEX;
 use crate::name::RepositoryName;
@@ -50,7 +51,11 @@ impl Registry {
         if count == 0 {
             return Ok(Tags { tags: Vec::new(), next: None });
         }
-        let mut tags = self.db.list_tags(name, last, count.saturating_add(1)).await?;
+        let limit = count.saturating_add(1);
+        let mut tags = match repository.sight {
+            Sight::All => self.db.list_tags(name, last, limit).await?,
+            Sight::Released => self.db.list_tags_at(name, State::Released.as_str(), last, limit).await?,
+        };
         let wanted = usize::try_from(count).unwrap_or(usize::MAX);
         let has_more = tags.len() > wanted;
         tags.truncate(wanted);
@@ -69,6 +74,13 @@ impl Registry {
     ) -> Result<Referrers, Error> {
         let repository = self.repository(caller, name, &[Scope::Pull]).await?;
         let name = repository.name.as_str();
+        let states = match repository.sight {
+            Sight::All => Vec::new(),
+            Sight::Released => self.db.list_states_of_manifest(name, subject.as_str()).await?,
+        };
+        if !repository.sight.allows(&states)? {
+            return Ok(Referrers { index: index_of(&[]), next: None });
+        }
         let mut tx = self.db.begin_read().await?;
         let found =
             tx.list_referrers(name, subject.as_str(), artifact_type, last, REFERRERS_MAX.saturating_add(1)).await?;
@@ -87,8 +99,11 @@ impl Registry {
             previous = Some(digest);
         }
         tx.commit().await?;
-        let manifests = descriptors.join(",");
-        let index = format!(r#"{{"schemaVersion":2,"mediaType":"{INDEX}","manifests":[{manifests}]}}"#);
-        Ok(Referrers { index, next })
+        Ok(Referrers { index: index_of(&descriptors), next })
     }
+}
+
+fn index_of(descriptors: &[String]) -> String {
+    let manifests = descriptors.join(",");
+    format!(r#"{{"schemaVersion":2,"mediaType":"{INDEX}","manifests":[{manifests}]}}"#)
 }

@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use crate::access::{Caller, Scope, Token};
 use crate::checks::Checks;
 use crate::error::{Error, ErrorCode};
+use crate::gate::Sight;
 use crate::name::RepositoryName;
 use crate::namespaces::Kind;
 use crate::tokens::TOKEN_PREFIX;
@@ -25,7 +26,7 @@ const CHECKS_AT_ONCE: usize = 2;
 const SECRET_BYTES_MAX: usize = 256;
 
 /// What the registry needs to know.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// Largest blob in an open namespace, in bytes.
     pub open_blob_bytes_max: u64,
@@ -50,6 +51,8 @@ pub(crate) struct Repository {
     pub(crate) kind: Kind,
     /// The plugin whose it is, in a namespace of plugins.
     pub(crate) plugin: Option<PluginId>,
+    /// What the caller sees of it.
+    pub(crate) sight: Sight,
 }
 
 impl Registry {
@@ -103,7 +106,7 @@ impl Registry {
                 Error::refused(ErrorCode::NameInvalid, message)
             })?),
         };
-        Ok(Repository { name: name.clone(), kind, plugin })
+        Ok(Repository { name: name.clone(), kind, plugin, sight: Sight::of(caller, name, kind) })
     }
 
     /// Makes a repository known at its first push. A name that looks like another's is refused.

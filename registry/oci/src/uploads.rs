@@ -19,6 +19,8 @@ const OPEN_MAX: u64 = 8;
 const OPEN_BYTES_MAX: u64 = 256 << 20;
 /// Pieces of an upload: a client that sends smaller ones than it must is stopped.
 const CHUNKS_MAX: u64 = 4_096;
+/// Repositories in which a blob is looked for where nobody says from which to mount it.
+const SOURCES_MAX: u32 = 16;
 
 /// An upload that is going on.
 #[derive(Clone, Debug)]
@@ -58,7 +60,8 @@ impl Registry {
         Ok(Upload { id, size_bytes: 0, repository, token_id: token.id.clone(), chunks: 0 })
     }
 
-    /// Begins an upload, or has none to begin where the caller may read the blob in another repository.
+    /// Begins an upload, or has none to begin where the caller may read the blob in another repository: in `from`, or
+    /// where nobody says in which, in any of the first [`SOURCES_MAX`] that hold it.
     pub async fn mount(
         &self,
         caller: &Caller,
@@ -67,14 +70,23 @@ impl Registry {
         from: Option<&RepositoryName>,
     ) -> Result<Start, Error> {
         let repository = self.repository(caller, name, &[Scope::Push, Scope::Sign]).await?;
-        let Some(from) = from else { return self.begin_upload(caller, name).await.map(Start::Begun) };
-        // A source that is not there and one that is not for this caller are the same.
-        let source = match self.blob(caller, from, digest).await {
-            Ok(blob) => Some(blob),
-            Err(error) if error.code().is_some() => None,
-            Err(error) => return Err(error),
+        let sources = match from {
+            Some(from) => vec![from.clone()],
+            None => {
+                let held = self.db.list_holders(digest.as_str(), SOURCES_MAX).await?;
+                held.iter().filter_map(|holder| holder.parse().ok()).collect()
+            }
         };
-        if source.is_some_and(|blob| blob.size_bytes <= self.blob_bytes_max(repository.kind)) {
+        for source in &sources {
+            // A source that is not there and one that is not for this caller are the same.
+            let blob = match self.blob(caller, source, digest).await {
+                Ok(blob) => blob,
+                Err(error) if error.code().is_some() => continue,
+                Err(error) => return Err(error),
+            };
+            if blob.size_bytes > self.blob_bytes_max(repository.kind) {
+                break;
+            }
             self.make_repository(&repository).await?;
             let mut tx = self.db.begin().await?;
             if tx.link_blob(name.as_str(), digest.as_str(), self.now()).await? {

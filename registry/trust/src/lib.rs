@@ -24,6 +24,7 @@ mod secrets;
 pub mod sections;
 pub mod statement;
 pub mod structure;
+pub mod surface;
 
 pub use admit::{State, Verdict, admit, evaluate};
 pub use artifact::Artifact;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bulkhead_trust::bundle::MEDIA_TYPE as BUNDLE_MEDIA_TYPE;
-use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, WARNING};
 use reqwest::multipart::{Form, Part};
 use reqwest::{Method, RequestBuilder, Response, Url};
 use serde_json::Value;
@@ -37,6 +37,8 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     /// The body; `null` when there is none.
     pub(crate) body: Value,
+    /// What a registry warns of.
+    pub(crate) warning: Option<String>,
 }
 
 impl Client {
@@ -188,7 +190,7 @@ impl Client {
         let status = response.status().as_u16();
         let bytes = self.body(response).await?;
         let text = || Value::from(String::from_utf8_lossy(&bytes).into_owned());
-        Ok(Answer { status, body: serde_json::from_slice(&bytes).unwrap_or_else(|_| text()) })
+        Ok(Answer { status, body: serde_json::from_slice(&bytes).unwrap_or_else(|_| text()), warning: None })
     }
 
     fn form(&self, artifact: Vec<u8>, bundles: Vec<Vec<u8>>) -> Result<Form, Error> {
@@ -219,13 +221,14 @@ impl Client {
     async fn send(&self, request: RequestBuilder) -> Result<Answer, Error> {
         let response = request.send().await.map_err(|source| self.unreachable(source))?;
         let status = response.status();
+        let warning = response.headers().get(WARNING).and_then(|value| value.to_str().ok()).map(unquoted);
         let bytes = self.body(response).await?;
         if !status.is_success() {
             return Err(Error::Problem(Box::new(Problem::read(status.as_u16(), &bytes))));
         }
         let body = if bytes.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(&bytes) };
         let body = body.map_err(|error| self.answer(format!("not JSON: {error}")))?;
-        Ok(Answer { status: status.as_u16(), body })
+        Ok(Answer { status: status.as_u16(), body, warning })
     }
 
     async fn body(&self, mut response: Response) -> Result<Vec<u8>, Error> {
@@ -248,6 +251,11 @@ impl Client {
     pub(crate) fn answer(&self, reason: String) -> Error {
         Error::Answer { server: self.server.to_string(), reason }
     }
+}
+
+/// The text of a `Warning` header, `299 - "text"`.
+fn unquoted(header: &str) -> String {
+    header.split_once('"').map_or(header, |(_, text)| text.trim_end_matches('"')).to_owned()
 }
 
 fn is_loopback(url: &Url) -> bool {

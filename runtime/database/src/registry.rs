@@ -3,6 +3,7 @@
 
 mod blobs;
 mod collect;
+mod gate;
 mod log;
 mod manifests;
 mod namespaces;
@@ -12,6 +13,7 @@ mod uploads;
 
 pub use blobs::{BlobRow, CHUNK_BYTES_MAX};
 pub use collect::Collected;
+pub use gate::JudgedRow;
 pub use log::{LeafRow, LogState};
 pub use manifests::{ManifestRow, NewManifest};
 pub use namespaces::{NamespaceRow, NewNamespace};

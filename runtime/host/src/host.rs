@@ -60,7 +60,7 @@ pub(crate) struct Inner {
     pub(crate) roots: RootKeys,
     /// What asks other servers.
     pub(crate) outbound: Outbound,
-    pub(crate) policy: InForce,
+    pub(crate) policy: Arc<InForce>,
     pub(crate) observations: Observations,
     pub(crate) denials: Denials,
     pub(crate) log_watch: LogWatch,
@@ -141,14 +141,15 @@ impl Host {
             );
         }
         let engine = Engine::new(engine_config(&config))?;
-        let registry = crate::registry::open(&db, config.registry_open_blob_bytes_max);
+        let policy = Arc::new(InForce::new());
+        let registry = crate::registry::open(&db, config.registry_open_blob_bytes_max, &policy, config.mode);
         let outbound = Outbound::new(config.outbound.clone())?;
         let inner = Inner {
             verifier,
             registry,
             roots: RootKeys::new(Roots::anchor(policy_roots, policy_threshold)),
             outbound,
-            policy: InForce::new(),
+            policy,
             observations: Observations::default(),
             denials: Denials::default(),
             log_watch: LogWatch::new(&config.data_dir),

@@ -1,13 +1,21 @@
 //! The plugin registry in this host: what the registry cannot judge by itself, trust judges here.
 //! The protocol is `bulkhead-oci`'s; who administers is `usecase/registry`'s.
 
+mod gate;
+
+use std::sync::Arc;
+
 use bulkhead_database::Db;
 use bulkhead_model::{Code, Coded as _, Interface};
-use bulkhead_oci::{ArtifactFacts, BundleFacts, Checks, Config, Error, ErrorCode, PLUGIN_BLOB_BYTES_MAX, Registry};
-use bulkhead_trust::{Artifact, Bundle, Refusal, StructuralLimits};
+use bulkhead_oci::{
+    ArtifactFacts, BundleFacts, Checks, Config, Error, ErrorCode, PLUGIN_BLOB_BYTES_MAX, Registry, Submission,
+};
+use bulkhead_trust::{Artifact, Bundle, Facts, Refusal, StructuralLimits};
 use serde::{Deserialize, Serialize};
 
 use crate::clock;
+use crate::config::Mode;
+use crate::in_force::InForce;
 
 /// What the catalogue shows of an artifact. It is the artifact's own word.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,8 +31,11 @@ pub struct CatalogueFacts {
     pub capabilities: Vec<String>,
 }
 
-pub(crate) fn open(db: &Db, open_blob_bytes_max: u64) -> Registry {
-    let checks = Checks { artifact, bundle };
+/// The registry, whose gate asks the policy that is in force at each moment.
+pub(crate) fn open(db: &Db, open_blob_bytes_max: u64, policy: &Arc<InForce>, mode: Mode) -> Registry {
+    let policy = Arc::clone(policy);
+    let judge = move |submission: &Submission<'_>| gate::judge(&policy.load(), mode, submission, clock::now());
+    let checks = Checks { artifact, bundle, breaking: gate::breaking, judge: Arc::new(judge) };
     Registry::new(db.clone(), Config { open_blob_bytes_max, now: clock::now_micros, checks })
 }
 
@@ -34,8 +45,9 @@ fn artifact(bytes: &[u8]) -> Result<ArtifactFacts, String> {
     let limits = StructuralLimits { file_bytes: PLUGIN_BLOB_BYTES_MAX, ..StructuralLimits::DEFAULT };
     let artifact = bulkhead_trust::artifact::read(bytes, &limits).map_err(|refusals| told(&refusals))?;
     let facts = serde_json::to_string(&facts(&artifact)).map_err(|error| error.to_string())?;
+    let judged_by = String::from_utf8_lossy(&Facts::of(&artifact).to_json()).into_owned();
     let plugin = artifact.manifest.plugin;
-    Ok(ArtifactFacts { plugin: plugin.id, version: plugin.version, facts })
+    Ok(ArtifactFacts { plugin: plugin.id, version: plugin.version, facts, judged_by })
 }
 
 fn facts(artifact: &Artifact) -> CatalogueFacts {
@@ -68,6 +80,7 @@ pub(crate) fn code(error: &Error) -> Code {
     match error {
         Error::Database(error) => error.code(),
         Error::Random(_) | Error::Check(_) => Code::Internal,
+        Error::Barred { .. } => Code::PermissionDenied,
         Error::TooLarge { .. } => Code::BodyTooLarge,
         Error::OutOfOrder { .. } | Error::OutOfRange { .. } => Code::InvalidInput,
         Error::Refused { code, .. } => match code {

@@ -454,6 +454,10 @@ pub struct OfferedVersion {
     pub pushed_by: String,
     /// When.
     pub created_at: i64,
+    /// `released`, `yanked`, or what it waits for or was stopped by.
+    pub state: &'static str,
+    /// Why it is not released.
+    pub reasons: Vec<bulkhead_oci::Reason>,
     /// When it was withdrawn.
     pub yanked_at: Option<i64>,
     /// Why.

@@ -55,7 +55,7 @@ impl Shared {
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             rates: Rates::new(config.limits.admin_requests_per_minute),
             registry_uploads: Semaphore::new(REGISTRY_UPLOADS_MAX),
-            registry_rates: Rates::new(config.registry.requests_per_minute),
+            registry_rates: Rates::of_programs(config.registry.requests_per_minute),
             config: config.clone(),
             public_url: config.server.public_url.clone(),
             tasks: TaskTracker::new(),

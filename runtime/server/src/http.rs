@@ -4,6 +4,7 @@
 mod audit;
 mod body;
 mod capabilities;
+mod catalogue;
 mod doctor;
 mod endpoint;
 mod extract;

@@ -14,6 +14,8 @@ const PARTS: u64 = 60_000;
 
 pub(crate) struct Rates {
     per_minute: u64,
+    /// Requests that may come at once.
+    burst: u64,
     buckets: Mutex<HashMap<Administrator, Bucket>>,
 }
 
@@ -30,14 +32,22 @@ struct Bucket {
 }
 
 impl Rates {
+    /// A tenth of a minute's requests may come at once.
     pub(crate) fn new(per_minute: u32) -> Self {
-        Self { per_minute: u64::from(per_minute), buckets: Mutex::default() }
+        let per_minute = u64::from(per_minute);
+        Self { per_minute, burst: (per_minute / 10).max(1), buckets: Mutex::default() }
     }
 
-    /// Takes one request of `actor` at `now`, or says how long to wait. A tenth of a minute's requests may come at once.
+    /// A whole minute's requests may come at once: programs work through lists as fast as they can.
+    pub(crate) fn of_programs(per_minute: u32) -> Self {
+        let per_minute = u64::from(per_minute);
+        Self { per_minute, burst: per_minute.max(1), buckets: Mutex::default() }
+    }
+
+    /// Takes one request of `actor` at `now`, or says how long to wait.
     pub(crate) fn take(&self, actor: &Actor, now: Instant) -> Result<(), Duration> {
         let administrator = Administrator { tenant: actor.tenant.clone(), subject: actor.subject.clone() };
-        let full = (self.per_minute / 10).max(1).saturating_mul(PARTS);
+        let full = self.burst.saturating_mul(PARTS);
         let mut buckets = self.buckets.lock();
         if buckets.len() >= ADMINISTRATORS_MAX && !buckets.contains_key(&administrator) {
             buckets.retain(|_, bucket| bucket.refill(now, self.per_minute, full) < full);

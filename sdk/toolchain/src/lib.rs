@@ -72,6 +72,20 @@ pub fn find_or_make(request: &Request, progress: &mut dyn FnMut(&str)) -> Result
     Err(Error::NoToolchain { tried })
 }
 
+/// Puts the programs of Debian packages, each of which brings one of its own name, into `folder`, without installing any. It
+/// takes a minute and needs no root; the siblings of the folder with the suffixes `.lock`, `.work` and `.old` are this crate's.
+///
+/// # Errors
+/// [`Error::NotThere`] on a system without Debian sources, [`Error::Absent`] for a package without its program, or what apt
+/// failed at.
+pub fn debian_programs(
+    packages: &'static [&'static str],
+    folder: &Path,
+    progress: &mut dyn FnMut(&str),
+) -> Result<(), Error> {
+    debian::fetch_programs(packages, folder, progress)
+}
+
 impl Toolchain {
     /// A `cargo build --release` of the package or workspace at `manifest_dir` into `target_dir`.
     ///

@@ -86,12 +86,21 @@ impl Release {
     }
 
     /// With a reviewer's signature more.
-    pub fn reviewed_by(mut self, reviewer: Key) -> Self {
+    pub fn reviewed_by(self, reviewer: Key) -> Self {
+        self.decided_by(reviewer, Decision::Approve)
+    }
+
+    /// With the signature of a reviewer who turned it down.
+    pub fn turned_down_by(self, reviewer: Key) -> Self {
+        self.decided_by(reviewer, Decision::Reject)
+    }
+
+    fn decided_by(mut self, reviewer: Key, decision: Decision) -> Self {
         let review = Review {
             policy_version: 1,
             base_digest: None,
             capability_diff_digest: None,
-            decision: Decision::Approve,
+            decision,
             reason: "looked at it".to_owned(),
         };
         let statement = ReleaseStatement { review: Some(review), ..self.statement() };

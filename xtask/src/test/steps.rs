@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{Lines, Options, Outcome, Step};
 use crate::step::{self, Counts};
-use crate::{Error, demo, guests, project, terminal, tidy, tools};
+use crate::{Error, demo, guests, interop, project, terminal, tidy, tools};
 
 /// Bound of a step that compiles the workspace.
 const BUILD: Duration = Duration::from_secs(60 * 60);
@@ -21,7 +21,7 @@ const QUICK: &str = "not (test(/(^|::)crash::/) | package(bulkhead-e2e))";
 const GENERATED: &[&[&str]] = &[&["reference", "--check", "docs/reference"]];
 
 /// All steps, cheap ones first. What `--quick` leaves out is `slow`.
-pub(super) const STEPS: [Step; 16] = [
+pub(super) const STEPS: [Step; 17] = [
     quick("fmt", fmt),
     quick("tidy", |_| Outcome::Step(tidy::check())),
     quick("clippy", clippy),
@@ -37,6 +37,7 @@ pub(super) const STEPS: [Step; 16] = [
     slow("doc", doc),
     slow("generated files", generated),
     slow("demo", |_| smoke(&[])),
+    slow("clients", clients),
     slow("demo, PostgreSQL", |_| smoke(&[demo::POSTGRES])),
 ];
 
@@ -158,6 +159,15 @@ fn generated(_: &Options) -> Outcome {
         }
     }
     Outcome::Step(Ok(()))
+}
+
+/// Other people's registry clients and verifiers.
+fn clients(_: &Options) -> Outcome {
+    match interop::check(false) {
+        Ok(missing) if missing.is_empty() => Outcome::Step(Ok(())),
+        Ok(missing) => Outcome::Partly(missing),
+        Err(error) => Outcome::Step(Err(error)),
+    }
 }
 
 /// The story, each of its answers compared.

@@ -27,6 +27,9 @@ pub(crate) struct Publish {
     /// Do not register it with the host: offer it alone
     #[arg(long, requires = "registry_token")]
     registry_only: bool,
+    /// Offer it although it takes away what others may use of an earlier version that it is compatible with by its number
+    #[arg(long, requires = "registry_token")]
+    allow_breaking: bool,
 }
 
 impl Publish {
@@ -44,7 +47,7 @@ impl Publish {
         };
         if let (Some(offered), true) = (&offered, self.registry_only) {
             drop(progress);
-            context.output.result(offered, &format!("{} is offered", view::field(offered, "/id")));
+            context.output.result(offered, &told(offered));
             return Ok(());
         }
         let answer = send(&client, release).await?;
@@ -56,7 +59,10 @@ impl Publish {
         } else {
             format!("{id} was registered already with these bytes")
         };
-        let text = if offered.is_some() { format!("{text}, and offered in the registry") } else { text };
+        let text = match &offered {
+            Some(offered) => format!("{text}; {}", told(offered)),
+            None => text,
+        };
         context.output.result(&answer.body, &text);
         context.output.note(&format!("next: bulkhead plugin install {}", self.file.display()));
         Ok(())
@@ -66,11 +72,21 @@ impl Publish {
     async fn offer(&self, client: &Client, release: &Release) -> Result<Value, Error> {
         let (plugin, version) = identity(&self.file, release)?;
         let bundles: Vec<Vec<u8>> = release.bundles.iter().map(|bundle| bundle.bytes.clone()).collect();
-        let manifest = push::push(client, &plugin, &version, &release.bytes, &bundles).await?;
+        let pushed = push::push(client, (&plugin, &version), &release.bytes, &bundles, self.allow_breaking).await?;
         let digest = Digest::of(&release.bytes);
         Ok(json!({
-            "id": plugin.as_str(), "version": version.to_string(), "digest": digest.to_string(), "manifest": manifest
+            "id": plugin.as_str(), "version": version.to_string(), "digest": digest.to_string(), "manifest": pushed.manifest,
+            "waits": pushed.waits
         }))
+    }
+}
+
+/// How a release stands in the registry.
+fn told(offered: &Value) -> String {
+    let id = view::field(offered, "/id");
+    match offered.get("waits").and_then(Value::as_str) {
+        None => format!("{id} is offered in the registry"),
+        Some(waits) => format!("{id} is in the registry and waits there: {waits}"),
     }
 }
 

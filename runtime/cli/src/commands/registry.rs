@@ -42,6 +42,8 @@ pub(crate) enum Namespace {
     Grant(Grant),
     /// List the namespaces
     List(Page),
+    /// Take a namespace back; never one in which a plugin was released
+    Delete(Delete),
 }
 
 #[derive(Debug, Args)]
@@ -58,6 +60,16 @@ pub(crate) struct Grant {
     /// Everybody may pull, without a token
     #[arg(long)]
     public: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Delete {
+    /// Name of the namespace
+    #[arg(value_name = "NAME")]
+    namespace: String,
+    /// Delete all that is in it as well
+    #[arg(long)]
+    force: bool,
 }
 
 /// What a namespace takes.
@@ -179,6 +191,11 @@ impl Namespace {
                 });
                 let body = client.post(NAMESPACES, &[], &new).await?.body;
                 Ok((body, format!("the namespace `{}` is granted", grant.namespace)))
+            }
+            Self::Delete(delete) => {
+                let query: &[(&str, &str)] = if delete.force { &[("force", "true")] } else { &[] };
+                let body = client.delete(&format!("{NAMESPACES}/{}", delete.namespace), query).await?.body;
+                Ok((body, format!("the namespace `{}` is taken back", delete.namespace)))
             }
             Self::List(page) => {
                 let body = client.get(NAMESPACES, &borrowed(&page.query())).await?.body;

@@ -107,6 +107,18 @@ impl Tx {
             .transpose()
     }
 
+    /// Repositories that hold a blob, by name.
+    pub async fn list_holders(&mut self, digest: &str, limit: u32) -> Result<Vec<String>, Error> {
+        const LIST_HOLDERS: &str =
+            "SELECT repository FROM registry_links WHERE digest = $1 ORDER BY repository LIMIT $2";
+        on_engine!(self, |conn| sqlx::query_scalar(LIST_HOLDERS)
+            .bind(digest)
+            .bind(i64::from(limit))
+            .fetch_all(conn)
+            .await)
+        .map_err(Error::query("list_holders"))
+    }
+
     /// The chunk that holds the byte at `at_bytes`, with the place of its first.
     pub async fn find_chunk(&mut self, content_id: &str, at_bytes: u64) -> Result<Option<(u64, Vec<u8>)>, Error> {
         const FIND_CHUNK: &str = "SELECT start_bytes, bytes FROM registry_chunks \
@@ -142,6 +154,8 @@ impl Tx {
 single_reads! {
     /// The blob, if the repository holds it.
     find_blob(repository: &str, digest: &str) -> Option<BlobRow>;
+    /// Repositories that hold a blob, by name.
+    list_holders(digest: &str, limit: u32) -> Vec<String>;
     /// The chunk that holds the byte at `at_bytes`, with the place of its first.
     find_chunk(content_id: &str, at_bytes: u64) -> Option<(u64, Vec<u8>)>;
 }

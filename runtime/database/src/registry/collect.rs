@@ -1,6 +1,6 @@
 //! Collecting what nobody refers to: uploads past their time, blobs that no manifest of their repository names, bytes that no
-//! repository holds. What is young is spared, since it may be on its way into a manifest.
-//! Manifests, tags and releases are never collected: they are what refers.
+//! repository holds, and in open namespaces manifests that nothing leads to any more. What is young is spared, since it may be
+//! on its way into a manifest. Tags and releases are never collected: they are what refers.
 
 use crate::db::{Db, Tx, on_engine, unsigned};
 use crate::error::Error;
@@ -15,6 +15,8 @@ const BATCHES_MAX: u32 = 10_000;
 pub struct Collected {
     /// Uploads past their time.
     pub uploads: u64,
+    /// Manifests of open namespaces that nothing led to any more.
+    pub manifests: u64,
     /// Blobs that a repository held and no manifest of it named.
     pub links: u64,
     /// Blobs that no repository held.
@@ -33,6 +35,15 @@ impl Db {
         for _ in 0..BATCHES_MAX {
             let removed = self.collect_uploads(now).await?;
             collected.uploads = collected.uploads.saturating_add(removed);
+            if removed == 0 {
+                break;
+            }
+        }
+        for _ in 0..BATCHES_MAX {
+            let mut tx = self.begin().await?;
+            let removed = tx.delete_loose_manifests(now, spared_from).await?;
+            tx.commit().await?;
+            collected.manifests = collected.manifests.saturating_add(removed);
             if removed == 0 {
                 break;
             }
@@ -76,6 +87,44 @@ impl Db {
 }
 
 impl Tx {
+    async fn delete_loose_manifests(&mut self, now: i64, spared_from: i64) -> Result<u64, Error> {
+        const LIST_LOOSE: &str = "SELECT registry_manifests.repository, digest FROM registry_manifests \
+             JOIN registry_repositories ON registry_repositories.repository = registry_manifests.repository \
+             JOIN registry_namespaces ON registry_namespaces.namespace = registry_repositories.namespace \
+             WHERE loose_at < $1 AND kind = 'open' AND NOT EXISTS (SELECT 1 FROM registry_tags \
+             WHERE registry_tags.repository = registry_manifests.repository AND registry_tags.digest = registry_manifests.digest) \
+             AND NOT EXISTS (SELECT 1 FROM registry_manifest_children \
+             WHERE registry_manifest_children.repository = registry_manifests.repository \
+             AND child_digest = registry_manifests.digest) \
+             AND NOT EXISTS (SELECT 1 FROM registry_manifests AS subjects \
+             WHERE subjects.repository = registry_manifests.repository AND subjects.digest = registry_manifests.subject) LIMIT $2";
+        // Judged again as it goes: who pushed it meanwhile has taken the mark away, or waits and pushes it anew.
+        const DELETE_LOOSE: &str =
+            "DELETE FROM registry_manifests WHERE repository = $1 AND digest = $2 AND loose_at < $3";
+        let found: Vec<(String, String)> = on_engine!(self, |conn| sqlx::query_as(LIST_LOOSE)
+            .bind(spared_from)
+            .bind(i64::from(BATCH))
+            .fetch_all(conn)
+            .await)
+        .map_err(Error::query("list_loose"))?;
+        let mut removed = 0_u64;
+        for (repository, digest) in found {
+            let deleted = on_engine!(self, |conn| sqlx::query(DELETE_LOOSE)
+                .bind(&repository)
+                .bind(&digest)
+                .bind(spared_from)
+                .execute(conn)
+                .await
+                .map(|done| done.rows_affected()))
+            .map_err(Error::query("delete_loose"))?;
+            if deleted > 0 {
+                self.delete_traces(&repository, &digest, now).await?;
+            }
+            removed = removed.saturating_add(deleted);
+        }
+        Ok(removed)
+    }
+
     async fn delete_unused_links(&mut self, spared_from: i64) -> Result<u64, Error> {
         // The age stands outside as well: a row that a push touches meanwhile is judged again by it, and stays.
         const DELETE_UNUSED_LINKS: &str = "DELETE FROM registry_links WHERE touched_at < $1 AND (repository, digest) IN ( \

@@ -34,6 +34,10 @@ pub struct NewManifest<'a> {
     pub descriptor: &'a str,
     /// The blobs that it names, each once.
     pub blobs: &'a [&'a str],
+    /// The manifests that it names, each once.
+    pub children: &'a [&'a str],
+    /// The artifact that it is, or that it signs, in a namespace of plugins.
+    pub artifact_digest: Option<&'a str>,
     /// Who pushed it.
     pub pushed_by: &'a str,
     /// When, in microseconds since 1970.
@@ -41,13 +45,12 @@ pub struct NewManifest<'a> {
 }
 
 impl Tx {
-    /// Stores a manifest; one that is stored already stays as it was first pushed.
+    /// Stores a manifest; one that is stored already stays as it was first pushed. What nothing led to is young again.
     pub async fn put_manifest(&mut self, manifest: &NewManifest<'_>) -> Result<(), Error> {
-        const PUT_MANIFEST: &str = "INSERT INTO registry_manifests \
-             (repository, digest, media_type, bytes, size_bytes, subject, artifact_type, descriptor, pushed_by, created_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (repository, digest) DO NOTHING";
-        const PUT_MANIFEST_BLOB: &str = "INSERT INTO registry_manifest_blobs (repository, manifest_digest, blob_digest) \
-             VALUES ($1, $2, $3) ON CONFLICT (repository, manifest_digest, blob_digest) DO NOTHING";
+        const PUT_MANIFEST: &str = "INSERT INTO registry_manifests (repository, digest, media_type, bytes, size_bytes, subject, \
+             artifact_type, descriptor, pushed_by, created_at, artifact_digest) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (repository, digest) DO UPDATE SET \
+             loose_at = CASE WHEN registry_manifests.loose_at IS NULL THEN NULL ELSE excluded.created_at END";
         on_engine!(self, |conn| {
             sqlx::query(PUT_MANIFEST)
                 .bind(manifest.repository)
@@ -60,22 +63,59 @@ impl Tx {
                 .bind(manifest.descriptor)
                 .bind(manifest.pushed_by)
                 .bind(manifest.at)
+                .bind(manifest.artifact_digest)
                 .execute(conn)
                 .await
                 .map(drop)
         })
         .map_err(Error::query("put_manifest"))?;
-        for blob in manifest.blobs {
-            on_engine!(self, |conn| sqlx::query(PUT_MANIFEST_BLOB)
+        self.put_named(manifest).await
+    }
+
+    /// Stores what a manifest names; what nothing led to before, it leads to.
+    async fn put_named(&mut self, manifest: &NewManifest<'_>) -> Result<(), Error> {
+        const PUT_BLOB: &str = "INSERT INTO registry_manifest_blobs (repository, manifest_digest, blob_digest) \
+             VALUES ($1, $2, $3) ON CONFLICT (repository, manifest_digest, blob_digest) DO NOTHING";
+        const PUT_CHILD: &str = "INSERT INTO registry_manifest_children (repository, manifest_digest, child_digest) \
+             VALUES ($1, $2, $3) ON CONFLICT (repository, manifest_digest, child_digest) DO NOTHING";
+        let blobs = manifest.blobs.iter().map(|blob| (PUT_BLOB, *blob));
+        for (statement, named) in blobs.chain(manifest.children.iter().map(|child| (PUT_CHILD, *child))) {
+            on_engine!(self, |conn| sqlx::query(statement)
                 .bind(manifest.repository)
                 .bind(manifest.digest)
-                .bind(*blob)
+                .bind(named)
                 .execute(conn)
                 .await
                 .map(drop))
-            .map_err(Error::query("put_manifest_blob"))?;
+            .map_err(Error::query("put_named"))?;
+        }
+        for child in manifest.children {
+            self.hold_manifest(manifest.repository, child).await?;
         }
         Ok(())
+    }
+
+    /// Something leads to a manifest.
+    async fn hold_manifest(&mut self, repository: &str, digest: &str) -> Result<(), Error> {
+        const HOLD_MANIFEST: &str =
+            "UPDATE registry_manifests SET loose_at = NULL WHERE repository = $1 AND digest = $2";
+        on_engine!(self, |conn| sqlx::query(HOLD_MANIFEST).bind(repository).bind(digest).execute(conn).await.map(drop))
+            .map_err(Error::query("hold_manifest"))
+    }
+
+    /// A tag no longer leads to a manifest: nothing may.
+    async fn loosen_manifest(&mut self, repository: &str, digest: &str, at: i64) -> Result<(), Error> {
+        const LOOSEN_MANIFEST: &str = "UPDATE registry_manifests SET loose_at = $1 WHERE repository = $2 AND digest = $3 \
+             AND NOT EXISTS (SELECT 1 FROM registry_tags WHERE registry_tags.repository = registry_manifests.repository \
+             AND registry_tags.digest = registry_manifests.digest)";
+        on_engine!(self, |conn| sqlx::query(LOOSEN_MANIFEST)
+            .bind(at)
+            .bind(repository)
+            .bind(digest)
+            .execute(conn)
+            .await
+            .map(drop))
+        .map_err(Error::query("loosen_manifest"))
     }
 
     /// The manifest of this digest, if the repository has it.
@@ -98,29 +138,53 @@ impl Tx {
             .map_err(Error::query("count_manifests"))
     }
 
-    /// Removes a manifest with every tag that leads to it; says whether it was there.
-    pub async fn delete_manifest(&mut self, repository: &str, digest: &str) -> Result<bool, Error> {
-        const DELETE_TAGS: &str = "DELETE FROM registry_tags WHERE repository = $1 AND digest = $2";
-        const DELETE_REFERENCES: &str =
-            "DELETE FROM registry_manifest_blobs WHERE repository = $1 AND manifest_digest = $2";
+    /// Removes a manifest with every tag that leads to it; says whether it was there. What it named, and what referred to
+    /// it, may now be what nothing leads to.
+    pub async fn delete_manifest(&mut self, repository: &str, digest: &str, at: i64) -> Result<bool, Error> {
         const DELETE_MANIFEST: &str = "DELETE FROM registry_manifests WHERE repository = $1 AND digest = $2";
-        let mut deleted = 0;
-        for statement in [DELETE_TAGS, DELETE_REFERENCES, DELETE_MANIFEST] {
-            deleted = on_engine!(self, |conn| sqlx::query(statement)
-                .bind(repository)
-                .bind(digest)
-                .execute(conn)
-                .await
-                .map(|done| done.rows_affected()))
-            .map_err(Error::query("delete_manifest"))?;
+        let deleted = on_engine!(self, |conn| sqlx::query(DELETE_MANIFEST)
+            .bind(repository)
+            .bind(digest)
+            .execute(conn)
+            .await
+            .map(|done| done.rows_affected() > 0))
+        .map_err(Error::query("delete_manifest"))?;
+        if deleted {
+            self.delete_traces(repository, digest, at).await?;
         }
-        Ok(deleted > 0)
+        Ok(deleted)
     }
 
-    /// Lets a tag lead to a manifest.
+    /// Removes what was known of a manifest that is gone.
+    pub(super) async fn delete_traces(&mut self, repository: &str, digest: &str, at: i64) -> Result<(), Error> {
+        const LOOSEN: &str = "UPDATE registry_manifests SET loose_at = $3 WHERE repository = $1 AND (subject = $2 OR digest IN \
+             (SELECT child_digest FROM registry_manifest_children WHERE repository = $1 AND manifest_digest = $2)) \
+             AND NOT EXISTS (SELECT 1 FROM registry_tags WHERE registry_tags.repository = registry_manifests.repository \
+             AND registry_tags.digest = registry_manifests.digest)";
+        const DELETE_TAGS: &str = "DELETE FROM registry_tags WHERE repository = $1 AND digest = $2";
+        const DELETE_BLOBS: &str = "DELETE FROM registry_manifest_blobs WHERE repository = $1 AND manifest_digest = $2";
+        const DELETE_CHILDREN: &str =
+            "DELETE FROM registry_manifest_children WHERE repository = $1 AND manifest_digest = $2";
+        on_engine!(self, |conn| sqlx::query(LOOSEN)
+            .bind(repository)
+            .bind(digest)
+            .bind(at)
+            .execute(conn)
+            .await
+            .map(drop))
+        .map_err(Error::query("loosen"))?;
+        for statement in [DELETE_TAGS, DELETE_BLOBS, DELETE_CHILDREN] {
+            on_engine!(self, |conn| sqlx::query(statement).bind(repository).bind(digest).execute(conn).await.map(drop))
+                .map_err(Error::query("delete_traces"))?;
+        }
+        Ok(())
+    }
+
+    /// Lets a tag lead to a manifest. Where it led before, nothing may lead now.
     pub async fn put_tag(&mut self, repository: &str, tag: &str, digest: &str, at: i64) -> Result<(), Error> {
         const PUT_TAG: &str = "INSERT INTO registry_tags (repository, tag, digest, updated_at) VALUES ($1, $2, $3, $4) \
              ON CONFLICT (repository, tag) DO UPDATE SET digest = excluded.digest, updated_at = excluded.updated_at";
+        let before = self.find_tag(repository, tag).await?;
         on_engine!(self, |conn| sqlx::query(PUT_TAG)
             .bind(repository)
             .bind(tag)
@@ -129,7 +193,12 @@ impl Tx {
             .execute(conn)
             .await
             .map(drop))
-        .map_err(Error::query("put_tag"))
+        .map_err(Error::query("put_tag"))?;
+        self.hold_manifest(repository, digest).await?;
+        match before {
+            Some(before) if before != digest => self.loosen_manifest(repository, &before, at).await,
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Digest of the manifest that a tag leads to.
@@ -140,15 +209,17 @@ impl Tx {
     }
 
     /// Removes a tag; says whether it was there.
-    pub async fn delete_tag(&mut self, repository: &str, tag: &str) -> Result<bool, Error> {
-        const DELETE_TAG: &str = "DELETE FROM registry_tags WHERE repository = $1 AND tag = $2";
-        on_engine!(self, |conn| sqlx::query(DELETE_TAG)
+    pub async fn delete_tag(&mut self, repository: &str, tag: &str, at: i64) -> Result<bool, Error> {
+        const DELETE_TAG: &str = "DELETE FROM registry_tags WHERE repository = $1 AND tag = $2 RETURNING digest";
+        let deleted: Option<String> = on_engine!(self, |conn| sqlx::query_scalar(DELETE_TAG)
             .bind(repository)
             .bind(tag)
-            .execute(conn)
-            .await
-            .map(|done| done.rows_affected() > 0))
-        .map_err(Error::query("delete_tag"))
+            .fetch_optional(conn)
+            .await)
+        .map_err(Error::query("delete_tag"))?;
+        let Some(digest) = deleted else { return Ok(false) };
+        self.loosen_manifest(repository, &digest, at).await?;
+        Ok(true)
     }
 
     /// Tags behind `after`, in byte order.

@@ -103,6 +103,51 @@ impl Tx {
         Ok(rows.into_iter().map(row).collect())
     }
 
+    /// Versions of a namespace's plugins that were ever released.
+    pub async fn count_released(&mut self, namespace: &str) -> Result<i64, Error> {
+        const COUNT_RELEASED: &str = "SELECT COUNT(*) FROM registry_releases \
+             JOIN registry_repositories ON registry_repositories.repository = registry_releases.repository \
+             WHERE namespace = $1 AND released_at IS NOT NULL";
+        on_engine!(self, |conn| sqlx::query_scalar(COUNT_RELEASED).bind(namespace).fetch_one(conn).await)
+            .map_err(Error::query("count_released"))
+    }
+
+    /// Takes a namespace back with all that is in it; says whether it was there. Bytes that nobody else holds go by and by.
+    pub async fn delete_namespace(&mut self, namespace: &str, act: &Act) -> Result<bool, Error> {
+        const CONTENTS: [&str; 9] = [
+            "DELETE FROM registry_chunks WHERE content_id IN (SELECT upload_id FROM registry_uploads WHERE repository IN \
+             (SELECT repository FROM registry_repositories WHERE namespace = $1))",
+            "DELETE FROM registry_uploads WHERE repository IN (SELECT repository FROM registry_repositories WHERE namespace = $1)",
+            "DELETE FROM registry_bundles WHERE repository IN (SELECT repository FROM registry_repositories WHERE namespace = $1)",
+            // A version that is released meanwhile keeps its repository, and so the namespace: the act fails as a whole.
+            "DELETE FROM registry_releases WHERE released_at IS NULL AND repository IN \
+             (SELECT repository FROM registry_repositories WHERE namespace = $1)",
+            "DELETE FROM registry_tags WHERE repository IN (SELECT repository FROM registry_repositories WHERE namespace = $1)",
+            "DELETE FROM registry_manifest_blobs WHERE repository IN \
+             (SELECT repository FROM registry_repositories WHERE namespace = $1)",
+            "DELETE FROM registry_manifest_children WHERE repository IN \
+             (SELECT repository FROM registry_repositories WHERE namespace = $1)",
+            "DELETE FROM registry_manifests WHERE repository IN (SELECT repository FROM registry_repositories WHERE namespace = $1)",
+            "DELETE FROM registry_links WHERE repository IN (SELECT repository FROM registry_repositories WHERE namespace = $1)",
+        ];
+        const DELETE_REPOSITORIES: &str = "DELETE FROM registry_repositories WHERE namespace = $1";
+        const DELETE_NAMESPACE: &str = "DELETE FROM registry_namespaces WHERE namespace = $1";
+        let mut deleted = 0;
+        for statement in CONTENTS.into_iter().chain([DELETE_REPOSITORIES, DELETE_NAMESPACE]) {
+            deleted = on_engine!(self, |conn| sqlx::query(statement)
+                .bind(namespace)
+                .execute(conn)
+                .await
+                .map(|done| done.rows_affected()))
+            .map_err(Error::query("delete_namespace"))?;
+        }
+        if deleted > 0 {
+            let detail = serde_json::json!({ "namespace": namespace });
+            self.append_audit(act, "registry.namespace.delete", None, None, &detail.to_string()).await?;
+        }
+        Ok(deleted > 0)
+    }
+
     /// Whether anything was pushed, or begun to be, to a repository.
     pub async fn has_repository(&mut self, repository: &str) -> Result<bool, Error> {
         const HAS_REPOSITORY: &str = "SELECT COUNT(*) FROM registry_repositories WHERE repository = $1";
@@ -110,6 +155,13 @@ impl Tx {
             on_engine!(self, |conn| sqlx::query_scalar(HAS_REPOSITORY).bind(repository).fetch_one(conn).await)
                 .map_err(Error::query("has_repository"))?;
         Ok(count > 0)
+    }
+
+    /// Holds a repository to the end of the transaction: another that does so waits.
+    pub async fn lock_repository(&mut self, repository: &str) -> Result<(), Error> {
+        const LOCK_REPOSITORY: &str = "UPDATE registry_repositories SET namespace = namespace WHERE repository = $1";
+        on_engine!(self, |conn| sqlx::query(LOCK_REPOSITORY).bind(repository).execute(conn).await.map(drop))
+            .map_err(Error::query("lock_repository"))
     }
 
     /// Repositories of a namespace.

@@ -37,6 +37,12 @@ pub struct ReleaseRow {
     pub yanked_at: Option<i64>,
     /// Why.
     pub yank_reason: Option<String>,
+    /// Where it stands at the gate; `registry/oci` knows the words.
+    pub state: String,
+    /// Why it is not released, JSON text.
+    pub reasons: String,
+    /// When it was first released, in microseconds since 1970.
+    pub released_at: Option<i64>,
 }
 
 /// A version to be stored.
@@ -54,15 +60,40 @@ pub struct NewVersion<'a> {
     pub size_bytes: u64,
     /// What the artifact says of itself, JSON text.
     pub facts: &'a str,
+    /// What the host judges it by without its bytes, JSON text.
+    pub judged_by: &'a str,
+    /// Where it stands at the gate.
+    pub state: &'a str,
+    /// Why it is not released, JSON text.
+    pub reasons: &'a str,
+    /// Whether that is to be released.
+    pub is_released: bool,
 }
 
-type Columns = (String, String, String, String, i64, String, i64, String, i64, Option<i64>, Option<String>);
+#[derive(sqlx::FromRow)]
+struct Columns {
+    repository: String,
+    version: String,
+    manifest_digest: String,
+    artifact_digest: String,
+    size_bytes: i64,
+    facts: String,
+    downloads: i64,
+    pushed_by: String,
+    created_at: i64,
+    yanked_at: Option<i64>,
+    yank_reason: Option<String>,
+    state: String,
+    reasons: String,
+    released_at: Option<i64>,
+}
 
 impl Tx {
     /// Stores a version. One that exists is a conflict.
     pub async fn insert_version(&mut self, version: &NewVersion<'_>, act: &Act) -> Result<(), Error> {
         const INSERT_VERSION: &str = "INSERT INTO registry_releases (repository, version, manifest_digest, artifact_digest, \
-             size_bytes, facts, downloads, pushed_by, created_at) VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $8)";
+             size_bytes, facts, downloads, pushed_by, created_at, judged_by, state, reasons, released_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $8, $9, $10, $11, $12)";
         on_engine!(self, |conn| {
             sqlx::query(INSERT_VERSION)
                 .bind(version.repository)
@@ -73,13 +104,17 @@ impl Tx {
                 .bind(version.facts)
                 .bind(&act.actor)
                 .bind(act.at)
+                .bind(version.judged_by)
+                .bind(version.state)
+                .bind(version.reasons)
+                .bind(version.is_released.then_some(act.at))
                 .execute(conn)
                 .await
                 .map(drop)
         })
         .map_err(Error::query("insert_version"))?;
         let detail = serde_json::json!({
-            "repository": version.repository, "version": version.version, "digest": version.artifact_digest
+            "repository": version.repository, "version": version.version, "digest": version.artifact_digest, "state": version.state
         });
         self.append_audit(act, "registry.publish", None, None, &detail.to_string()).await?;
         let event = Event::ReleasePublish {
@@ -93,7 +128,7 @@ impl Tx {
     /// The version, if it was ever pushed.
     pub async fn find_version(&mut self, repository: &str, version: &str) -> Result<Option<ReleaseRow>, Error> {
         const FIND_VERSION: &str = "SELECT repository, version, manifest_digest, artifact_digest, size_bytes, facts, downloads, \
-             pushed_by, created_at, yanked_at, yank_reason FROM registry_releases WHERE repository = $1 AND version = $2";
+             pushed_by, created_at, yanked_at, yank_reason, state, reasons, released_at FROM registry_releases WHERE repository = $1 AND version = $2";
         let found: Option<Columns> = on_engine!(self, |conn| sqlx::query_as(FIND_VERSION)
             .bind(repository)
             .bind(version)
@@ -106,7 +141,7 @@ impl Tx {
     /// Versions of a plugin, the newest pushed first, withdrawn ones too.
     pub async fn list_versions(&mut self, repository: &str) -> Result<Vec<ReleaseRow>, Error> {
         const LIST_VERSIONS: &str = "SELECT repository, version, manifest_digest, artifact_digest, size_bytes, facts, downloads, \
-             pushed_by, created_at, yanked_at, yank_reason FROM registry_releases WHERE repository = $1 \
+             pushed_by, created_at, yanked_at, yank_reason, state, reasons, released_at FROM registry_releases WHERE repository = $1 \
              ORDER BY created_at DESC, version DESC LIMIT $2";
         let rows: Vec<Columns> = on_engine!(self, |conn| sqlx::query_as(LIST_VERSIONS)
             .bind(repository)
@@ -135,8 +170,15 @@ impl Tx {
         .map_err(Error::query("list_catalogue"))
     }
 
-    /// Withdraws a version, or offers it again: its tag goes or comes. What has its digest can fetch it as before.
-    pub async fn set_yanked(&mut self, row: &ReleaseRow, reason: Option<&str>, act: &Act) -> Result<(), Error> {
+    /// Withdraws a version, or offers it again: its tag goes or comes, unless the gate keeps it away. What has its digest can
+    /// fetch it as before.
+    pub async fn set_yanked(
+        &mut self,
+        row: &ReleaseRow,
+        reason: Option<&str>,
+        has_tag: bool,
+        act: &Act,
+    ) -> Result<(), Error> {
         const SET_YANKED: &str = "UPDATE registry_releases SET yanked_at = $1, yanked_by = $2, yank_reason = $3 \
              WHERE repository = $4 AND version = $5";
         on_engine!(self, |conn| {
@@ -151,10 +193,7 @@ impl Tx {
                 .map(drop)
         })
         .map_err(Error::query("set_yanked"))?;
-        match reason {
-            Some(_) => self.delete_tag(&row.repository, &row.version).await.map(drop)?,
-            None => self.put_tag(&row.repository, &row.version, &row.manifest_digest, act.at).await?,
-        }
+        self.set_version_tag(row, has_tag && reason.is_none(), act.at).await?;
         let action = if reason.is_some() { "registry.yank" } else { "registry.unyank" };
         let detail = serde_json::json!({
             "repository": row.repository, "version": row.version, "digest": row.artifact_digest, "reason": reason
@@ -242,30 +281,20 @@ single_reads! {
 }
 
 fn row(columns: Columns) -> Result<ReleaseRow, Error> {
-    let (
-        repository,
-        version,
-        manifest_digest,
-        artifact_digest,
-        size_bytes,
-        facts,
-        downloads,
-        pushed_by,
-        created_at,
-        yanked_at,
-        yank_reason,
-    ) = columns;
     Ok(ReleaseRow {
-        repository,
-        version,
-        manifest_digest,
-        artifact_digest,
-        size_bytes: unsigned("size_bytes", size_bytes)?,
-        facts,
-        downloads: unsigned("downloads", downloads)?,
-        pushed_by,
-        created_at,
-        yanked_at,
-        yank_reason,
+        repository: columns.repository,
+        version: columns.version,
+        manifest_digest: columns.manifest_digest,
+        artifact_digest: columns.artifact_digest,
+        size_bytes: unsigned("size_bytes", columns.size_bytes)?,
+        facts: columns.facts,
+        downloads: unsigned("downloads", columns.downloads)?,
+        pushed_by: columns.pushed_by,
+        created_at: columns.created_at,
+        yanked_at: columns.yanked_at,
+        yank_reason: columns.yank_reason,
+        state: columns.state,
+        reasons: columns.reasons,
+        released_at: columns.released_at,
     })
 }

@@ -44,6 +44,8 @@ async fn manifest(db: &Db, digest: &str, blobs: &[&str], at: i64) {
         artifact_type: None,
         descriptor: "{}",
         blobs,
+        children: &[],
+        artifact_digest: None,
         pushed_by: "anna",
         at,
     };
@@ -112,7 +114,7 @@ async fn collecting_takes_what_nobody_names_and_spares_the_rest() {
 
         let collected = db.collect_registry(200, 100, 0).await.unwrap();
 
-        assert_eq!(collected, Collected { uploads: 1, links: 1, blobs: 1, blob_bytes: 7, tokens: 0 });
+        assert_eq!(collected, Collected { uploads: 1, manifests: 0, links: 1, blobs: 1, blob_bytes: 7, tokens: 0 });
         for (digest, is_there) in [("named", true), ("unnamed", false), ("young", true)] {
             assert_eq!(db.find_blob(CRM, digest).await.unwrap().is_some(), is_there, "{digest}");
         }
@@ -158,6 +160,8 @@ async fn collecting_beside_pushes_never_takes_what_a_manifest_names() {
                     artifact_type: None,
                     descriptor: "{}",
                     blobs: &[&digest],
+                    children: &[],
+                    artifact_digest: None,
                     pushed_by: "anna",
                     at: 60,
                 })
@@ -193,6 +197,10 @@ async fn a_version_is_stored_once_withdrawn_and_offered_again() {
             artifact_digest: "a",
             size_bytes: 7,
             facts: r#"{"name": "100% CRM"}"#,
+            judged_by: "",
+            state: "released",
+            reasons: "[]",
+            is_released: true,
         };
         let mut tx = db.begin().await.unwrap();
         tx.insert_version(&version, &act(5)).await.unwrap();
@@ -206,13 +214,13 @@ async fn a_version_is_stored_once_withdrawn_and_offered_again() {
         let row = db.find_version(CRM, "1.0.0").await.unwrap().unwrap();
         assert_eq!((row.downloads, row.size_bytes, row.yanked_at), (1, 7, None));
         let mut tx = db.begin().await.unwrap();
-        tx.set_yanked(&row, Some("broken"), &act(7)).await.unwrap();
+        tx.set_yanked(&row, Some("broken"), true, &act(7)).await.unwrap();
         tx.commit().await.unwrap();
         let yanked = db.find_version(CRM, "1.0.0").await.unwrap().unwrap();
         assert_eq!((yanked.yanked_at, yanked.yank_reason.as_deref()), (Some(7), Some("broken")));
         assert_eq!(db.list_tags(CRM, "", 10).await.unwrap(), Vec::<String>::new());
         let mut tx = db.begin().await.unwrap();
-        tx.set_yanked(&row, None, &act(8)).await.unwrap();
+        tx.set_yanked(&row, None, true, &act(8)).await.unwrap();
         tx.commit().await.unwrap();
 
         assert_eq!(db.find_tag(CRM, "1.0.0").await.unwrap().as_deref(), Some("m"));

@@ -7,7 +7,7 @@ use bulkhead_database::Act;
 use bulkhead_model::{Actor, PluginId, Role, TrustLevel, Version};
 use bulkhead_oci::{
     Caller, CatalogueQuery, Collected, ErrorCode, IssuedToken, ListedToken, NamespaceRow, NewNamespace, NewToken,
-    Offered, TOKEN_PREFIX, Version as OfferedVersion,
+    Offered, State, TOKEN_PREFIX, Version as OfferedVersion,
 };
 use bulkhead_trust::{Bundle, Policy};
 
@@ -54,6 +54,20 @@ impl Host {
         let after = page.cursor.as_deref().unwrap_or("");
         let rows = self.inner.registry.namespaces(after, page.limit.saturating_add(1)).await?;
         Ok(page_of(rows, page.limit, |row| row.namespace.clone()))
+    }
+
+    /// Takes a namespace back, `with_all_in_it` or only if it is empty; never one with released versions.
+    pub async fn delete_namespace(&self, actor: &Actor, namespace: &str, with_all_in_it: bool) -> Result<(), Error> {
+        require_super_admin(actor)?;
+        let act = Act::new(actor, clock::now_micros());
+        let done = self.inner.registry.delete_namespace(namespace, with_all_in_it, &act).await;
+        done.map_err(|error| match error.code() {
+            Some(ErrorCode::Denied) => Error::Conflict(error.to_string()),
+            Some(ErrorCode::NameUnknown) => {
+                Error::not_found("namespace", &namespace.chars().take(80).collect::<String>())
+            }
+            _ => error.into(),
+        })
     }
 
     /// Makes a token of the registry.
@@ -151,7 +165,7 @@ fn view_of(policy: &Policy, offered: Offered) -> view::OfferedPlugin {
     let Offered { plugin, versions } = offered;
     let facts: CatalogueFacts = versions
         .iter()
-        .find(|version| version.row.yanked_at.is_none())
+        .find(|version| version.state == State::Released && version.row.yanked_at.is_none())
         .or(versions.first())
         .and_then(|version| serde_json::from_str(&version.row.facts).ok())
         .unwrap_or_default();
@@ -170,6 +184,11 @@ fn view_of(policy: &Policy, offered: Offered) -> view::OfferedPlugin {
             downloads: version.row.downloads,
             pushed_by: version.row.pushed_by,
             created_at: version.row.created_at,
+            state: match version.state {
+                State::Released if version.row.yanked_at.is_some() => "yanked",
+                state => state.as_str(),
+            },
+            reasons: version.reasons,
             yanked_at: version.row.yanked_at,
             yank_reason: version.row.yank_reason,
         })

@@ -8,8 +8,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::problem::Problem;
 use super::{
-    audit, capabilities, doctor, health, hooks, kill, migrations, oci, operations, plugins, policy, problems, reach,
-    registry, registry_log, reviews, revocations, roots, schemas, tenant_plugins, tenants, usage,
+    audit, capabilities, catalogue, doctor, health, hooks, kill, migrations, oci, operations, plugins, policy,
+    problems, reach, registry, registry_log, reviews, revocations, roots, schemas, tenant_plugins, tenants, usage,
 };
 use crate::app::App;
 
@@ -119,6 +119,7 @@ pub(super) fn router(app: App) -> Router {
     all()
         .fold(Router::new(), |router, endpoint| router.route(endpoint.path, (endpoint.handler)()))
         .merge(oci::router())
+        .merge(catalogue::router())
         .fallback(async || Problem::new(Code::NotFound, "there is nothing at this path"))
         .method_not_allowed_fallback(async || {
             Problem::new(Code::MethodNotAllowed, "this path does not take this method")

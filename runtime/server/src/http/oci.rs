@@ -167,7 +167,7 @@ async fn dispatch(asked: Asked<'_>, target: Target, body: Body) -> Result<Respon
 }
 
 /// The secret of a request: a bearer token, or the password of anybody.
-fn secret(headers: &HeaderMap) -> Result<Option<String>, Error> {
+pub(super) fn secret(headers: &HeaderMap) -> Result<Option<String>, Error> {
     let malformed = || Error::refused(ErrorCode::Unauthorized, "the `Authorization` header is malformed");
     let Some(value) = headers.get(AUTHORIZATION) else { return Ok(None) };
     if value.len() > AUTHORIZATION_BYTES_MAX {
@@ -209,6 +209,7 @@ fn refused(error: Error) -> Response {
         Error::OutOfOrder { size_bytes } | Error::OutOfRange { size_bytes } => {
             Some(serde_json::json!({ "size_bytes": size_bytes }))
         }
+        Error::Barred { reasons } => Some(serde_json::json!({ "reasons": reasons })),
         Error::TooLarge { bytes_max } => Some(serde_json::json!({ "bytes_max": bytes_max })),
         _ => None,
     };
@@ -239,7 +240,7 @@ fn status(error: &Error, code: ErrorCode) -> StatusCode {
     match error {
         Error::TooLarge { .. } => return StatusCode::PAYLOAD_TOO_LARGE,
         Error::OutOfOrder { .. } | Error::OutOfRange { .. } => return StatusCode::RANGE_NOT_SATISFIABLE,
-        Error::Refused { .. } | Error::Database(_) | Error::Random(_) | Error::Check(_) => {}
+        Error::Refused { .. } | Error::Barred { .. } | Error::Database(_) | Error::Random(_) | Error::Check(_) => {}
     }
     match code {
         ErrorCode::BlobUnknown

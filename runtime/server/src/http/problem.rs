@@ -118,7 +118,6 @@ impl Problem {
     }
 
     /// Its code.
-    #[cfg(test)]
     pub(crate) fn code(&self) -> Code {
         self.0.code
     }

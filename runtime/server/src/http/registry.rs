@@ -1,12 +1,13 @@
 //! `/api/v1/registry`: the catalogue of plugins that are offered, and the registry's administration.
 //! Pushing and pulling is `oci`'s.
 
+mod offered;
+
 use axum::Json;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::routing::{delete, get, post};
-use bulkhead_host::view;
 use bulkhead_host::{Error, RegistryActor};
-use bulkhead_model::{Code, PluginId, TrustLevel, Version};
+use bulkhead_model::{Code, PluginId, Version};
 use bulkhead_oci::{Caller, Collected, Kind, ListedToken, NamespaceRow, NewNamespace, NewToken, Scope};
 use http::StatusCode;
 use http::header::AUTHORIZATION;
@@ -14,6 +15,7 @@ use http::request::Parts;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(super) use self::offered::OfferedBody;
 use super::body;
 use super::endpoint::{Endpoint, Who};
 use super::extract::{Admin, Named, PageQuery, Query};
@@ -72,6 +74,14 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     )
     .takes::<GrantBody>()
     .answers::<NamespaceBody>(201),
+    Endpoint::new(
+        "delete",
+        "/api/v1/registry/namespaces/{id}",
+        Who::SuperAdmin,
+        "Take a namespace back: an empty one, or with `force` one with all that is in it; never one with released versions",
+        || delete(take_back),
+    )
+    .query(&["force"]),
     Endpoint::new("get", "/api/v1/registry/tokens", Who::SuperAdmin, "List tokens of the registry", || get(tokens))
         .query(&["limit", "cursor"])
         .answers::<List<TokenBody>>(200),
@@ -126,95 +136,6 @@ impl FromRequestParts<App> for Asking {
                 oci::take_rate(app, account).map_err(too_often)?;
                 Ok(Self(actor))
             }
-        }
-    }
-}
-
-/// A plugin that the registry offers.
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(rename = "OfferedPlugin")]
-struct OfferedBody {
-    id: PluginId,
-    name: String,
-    description: String,
-    license: String,
-    /// Interfaces that it imports and needs a grant for.
-    capabilities: Vec<String>,
-    /// Its newest version that is not withdrawn.
-    latest: Option<String>,
-    /// Times that any version was fetched.
-    downloads: u64,
-    /// The newest first.
-    versions: Vec<VersionBody>,
-}
-
-/// A version that the registry offers, or offered.
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(rename = "OfferedVersion")]
-struct VersionBody {
-    version: String,
-    /// `sha256:<hex>` of the artifact.
-    digest: String,
-    size_bytes: u64,
-    downloads: u64,
-    pushed_by: String,
-    created_at: Time,
-    /// When it was withdrawn.
-    yanked_at: Option<Time>,
-    yank_reason: Option<String>,
-    /// Who signed it; in a list, shown for the newest version alone.
-    signers: Vec<SignerBody>,
-    /// The level that policy gives to what they ship, before its bytes are judged: `core`, `verified`, `community` or `untrusted`;
-    /// `null` where no rule names them for it. In a list, told for the newest version alone.
-    trust: Option<&'static str>,
-}
-
-/// Who signed a version.
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(rename = "RegistrySigner")]
-struct SignerBody {
-    /// The principal of the policy whose key verified the signature; `null` where no known key did.
-    principal: Option<String>,
-    /// `sha256:<hex>` of the key.
-    key_id: String,
-    /// `author` or `reviewer`.
-    role: &'static str,
-}
-
-impl OfferedBody {
-    fn of(offered: view::OfferedPlugin) -> Self {
-        let latest = offered.versions.iter().find(|version| version.yanked_at.is_none());
-        Self {
-            id: offered.id,
-            name: offered.facts.name,
-            description: offered.facts.description,
-            license: offered.facts.license,
-            capabilities: offered.facts.capabilities,
-            latest: latest.map(|version| version.version.clone()),
-            downloads: offered.versions.iter().map(|version| version.downloads).fold(0, u64::saturating_add),
-            versions: offered.versions.into_iter().map(VersionBody::of).collect(),
-        }
-    }
-}
-
-impl VersionBody {
-    fn of(version: view::OfferedVersion) -> Self {
-        let signer = |signer: view::RegistrySigner| SignerBody {
-            principal: signer.principal,
-            key_id: signer.key_id,
-            role: signer.role,
-        };
-        Self {
-            version: version.version,
-            digest: version.digest,
-            size_bytes: version.size_bytes,
-            downloads: version.downloads,
-            pushed_by: version.pushed_by,
-            created_at: Time::of(version.created_at),
-            yanked_at: version.yanked_at.map(Time::of),
-            yank_reason: version.yank_reason,
-            signers: version.signers.into_iter().map(signer).collect(),
-            trust: version.trust.map(TrustLevel::as_str),
         }
     }
 }
@@ -353,6 +274,8 @@ struct IssuedBody {
 struct CollectedBody {
     /// Uploads past their hour.
     uploads: u64,
+    /// Manifests of open namespaces that nothing has led to for a day.
+    manifests: u64,
     /// Blobs that a repository held and none of its manifests named.
     links: u64,
     /// Blobs that no repository held.
@@ -363,8 +286,8 @@ struct CollectedBody {
 
 impl CollectedBody {
     fn of(collected: Collected) -> Self {
-        let Collected { uploads, links, blobs, blob_bytes, .. } = collected;
-        Self { uploads, links, blobs, blob_bytes }
+        let Collected { uploads, manifests, links, blobs, blob_bytes, .. } = collected;
+        Self { uploads, manifests, links, blobs, blob_bytes }
     }
 }
 
@@ -436,6 +359,28 @@ async fn grant(
         is_public: body.public,
     };
     Ok(Created(NamespaceBody::of(app.host.grant_namespace(&actor, &new).await?)))
+}
+
+/// `?force`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TakeBackQuery {
+    force: Option<String>,
+}
+
+async fn take_back(
+    State(app): State<App>,
+    Admin(actor): Admin,
+    Path(id): Path<String>,
+    Query(query): Query<TakeBackQuery>,
+) -> Result<StatusCode, Problem> {
+    let force = match query.force.as_deref() {
+        None | Some("false") => false,
+        Some("" | "true") => true,
+        Some(_) => return Err(Problem::invalid("", "`force` is `true` or `false`")),
+    };
+    app.host.delete_namespace(&actor, &id, force).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn tokens(

@@ -15,7 +15,7 @@ use crate::route::check_version;
 use crate::{Error, command};
 
 /// The suite whose wasi-libc serves wasip2; older ones link until a program touches threads.
-const WASI_SUITE: &str = "forky";
+pub(super) const WASI: Newer = Newer { suite: "forky", packages: &["wasi-libc"] };
 /// Bound of reading the package lists.
 const UPDATE: Duration = Duration::from_secs(10 * 60);
 /// Bound of one download of packages.
@@ -24,6 +24,14 @@ const DOWNLOAD: Duration = Duration::from_secs(30 * 60);
 const QUERY: Duration = Duration::from_secs(60);
 /// Libraries of every Debian system, which a second copy would break.
 const SYSTEM_LIBRARIES: [&str; 3] = ["libc6", "libgcc-s1", "libstdc++6"];
+
+/// Packages that come from a newer suite than the machine's; nothing else there is taken, since it is linked against a newer C
+/// library.
+#[derive(Clone, Copy)]
+pub(super) struct Newer {
+    pub(super) suite: &'static str,
+    pub(super) packages: &'static [&'static str],
+}
 
 /// The view, its lists up to date.
 pub(super) struct View {
@@ -68,7 +76,7 @@ impl View {
     ///
     /// # Errors
     /// [`Error::NotThere`] on a system without Debian sources, or apt's own failure.
-    pub(super) fn open(folder: &Path) -> Result<View, Error> {
+    pub(super) fn open(folder: &Path, newer: Newer) -> Result<View, Error> {
         let sources = machine_sources()?;
         for path in ["lists/partial", "cache/archives/partial", "empty"] {
             let path = folder.join(path);
@@ -76,8 +84,8 @@ impl View {
         }
         let config = folder.join("apt.conf");
         let files = [
-            (folder.join("sources.list"), with_wasi_suite(&sources)),
-            (folder.join("preferences"), preferences()),
+            (folder.join("sources.list"), with_suite(&sources, newer.suite)),
+            (folder.join("preferences"), preferences(newer)),
             (config.clone(), configuration(folder)),
         ];
         for (path, text) in files {
@@ -181,20 +189,20 @@ fn machine_sources() -> Result<Vec<Source>, Error> {
     Ok(found)
 }
 
-/// The machine's sources and the suite of wasi-libc at the same archive.
-fn with_wasi_suite(sources: &[Source]) -> String {
+/// The machine's sources and another suite at the same archive.
+fn with_suite(sources: &[Source], suite: &str) -> String {
     let mut text: String = sources.iter().map(Source::line).collect();
     if let Some(archive) = sources.iter().find(|source| source.is_main_archive()) {
-        text.push_str(&Source { suite: WASI_SUITE.to_owned(), ..archive.clone() }.line());
+        text.push_str(&Source { suite: suite.to_owned(), ..archive.clone() }.line());
     }
     text
 }
 
-/// Only wasi-libc comes from its suite: anything else there is linked against a newer C library.
-fn preferences() -> String {
+fn preferences(newer: Newer) -> String {
+    let (suite, packages) = (newer.suite, newer.packages.join(" "));
     format!(
-        "Package: wasi-libc\nPin: release n={WASI_SUITE}\nPin-Priority: 990\n\n\
-         Package: *\nPin: release n={WASI_SUITE}\nPin-Priority: 100\n"
+        "Package: {packages}\nPin: release n={suite}\nPin-Priority: 990\n\n\
+         Package: *\nPin: release n={suite}\nPin-Priority: 100\n"
     )
 }
 
@@ -233,7 +241,7 @@ mod tests {
         let security = source("http://deb.debian.org/debian-security", "bookworm-security");
         let main = source("http://mirror.example/debian", "bookworm");
 
-        let text = with_wasi_suite(&[security, main]);
+        let text = with_suite(&[security, main], WASI.suite);
 
         assert_eq!(text.lines().last(), Some("deb [target=Packages] http://mirror.example/debian forky main"));
     }

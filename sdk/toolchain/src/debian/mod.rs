@@ -5,6 +5,7 @@
 //! network but packages whose signatures apt has checked and the crates the standard library locks.
 
 mod apt;
+mod programs;
 mod sources;
 mod standard_library;
 mod sysroot;
@@ -16,7 +17,8 @@ use std::time::{Duration, Instant};
 
 use crate::lock::{beside, file_error};
 use crate::{Error, Request, command, smoke};
-use apt::{Packages, View};
+use apt::{Packages, View, WASI};
+pub(crate) use programs::fetch as fetch_programs;
 use sysroot::Sysroot;
 
 /// Bound of unpacking one package.
@@ -47,7 +49,7 @@ fn make_in(work: &Path, request: &Request, progress: &mut dyn FnMut(&str)) -> Re
     let mut say = |text: &str| progress(&format!("{:>4} s  {text}", start.elapsed().as_secs()));
 
     say("Debian package lists");
-    let view = View::open(&work.join("apt"))?;
+    let view = View::open(&work.join("apt"), WASI)?;
     let packages = view.packages()?;
     say(&format!("download of {packages}"));
     let debs = view.download(&packages.names(), &work.join("deb"))?;

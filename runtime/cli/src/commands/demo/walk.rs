@@ -64,7 +64,7 @@ impl Walk<'_> {
         let answer = self.send(&client, &step.sent).await?;
         if step.is_operation && answer.status == step.status {
             let body = plugin::follow(&client, answer.body, |_| {}).await?;
-            return Ok(Answer { status: answer.status, body });
+            return Ok(Answer { body, ..answer });
         }
         Ok(answer)
     }

@@ -9,7 +9,7 @@ use bulkhead_oci::media_type::INDEX;
 use bulkhead_oci::{
     BlobDigest, Error, ErrorCode, InvalidReference, MANIFEST_BYTES_MAX, Reference, RepositoryName, Tag,
 };
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LINK};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LINK, WARNING};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use serde::Serialize;
 
@@ -20,6 +20,8 @@ use super::{Asked, CONTENT_DIGEST, created, empty, set};
 const DEADLINE: Duration = Duration::from_secs(30);
 const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 const TAG: HeaderName = HeaderName::from_static("oci-tag");
+/// Longest warning in letters.
+const WARNING_LETTERS_MAX: usize = 1_000;
 const FILTERS: HeaderName = HeaderName::from_static("oci-filters-applied");
 
 pub(super) async fn fetch(asked: Asked<'_>, name: RepositoryName, reference: &Reference) -> Result<Response, Error> {
@@ -55,12 +57,25 @@ pub(super) async fn push(
     if let Some(subject) = &pushed.subject {
         set(&mut response, SUBJECT, subject.as_str());
     }
+    if let Some(text) = &pushed.warning {
+        set(&mut response, WARNING, warning(text));
+    }
     for tag in &pushed.tags {
         if let Ok(value) = HeaderValue::from_str(tag.as_str()) {
             response.headers_mut().append(TAG, value);
         }
     }
     Ok(response)
+}
+
+/// As the protocol writes warnings. What a header cannot hold is replaced.
+fn warning(text: &str) -> String {
+    let plain = |letter: char| match letter {
+        '"' | '\\' => '\'',
+        letter if letter == ' ' || letter.is_ascii_graphic() => letter,
+        _ => '?',
+    };
+    format!("299 - \"{}\"", text.chars().take(WARNING_LETTERS_MAX).map(plain).collect::<String>())
 }
 
 pub(super) async fn remove(asked: Asked<'_>, name: RepositoryName, reference: &Reference) -> Result<Response, Error> {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::response::Response;
-use bulkhead_oci::{BlobDigest, ByteRange, Error, ErrorCode, RepositoryName, Start, Upload};
+use bulkhead_oci::{Algorithm, BlobDigest, ByteRange, Error, ErrorCode, RepositoryName, Start, Upload};
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, LOCATION, RANGE};
 use http::{HeaderMap, HeaderName, StatusCode};
 use http_body_util::BodyExt as _;
@@ -30,6 +30,8 @@ pub(super) async fn begin(asked: Asked<'_>, name: RepositoryName, body: Body) ->
         });
     }
     let digest: Option<BlobDigest> = asked.query.get("digest").map(str::parse).transpose()?;
+    // Every upload takes any algorithm that is known at all: the digest that ends it says which.
+    let _: Option<Algorithm> = asked.query.get("digest-algorithm").map(str::parse).transpose()?;
     let upload = registry.begin_upload(&asked.caller, &name).await?;
     let Some(digest) = digest else {
         return Ok(going_on(StatusCode::ACCEPTED, &name, &upload));

@@ -201,7 +201,7 @@ async fn administration_is_for_administrators_and_on_the_record() {
 
 #[tokio::test]
 async fn who_asks_too_often_waits_and_others_do_not() {
-    let host = TestHost::new().configured(|config| config.registry.requests_per_minute = 60).await;
+    let host = TestHost::new().configured(|config| config.registry.requests_per_minute = 10).await;
     let (eager, other) = (everything(&host).await, everything(&host).await);
     let mut refused = None;
     for _ in 0..20 {

@@ -90,13 +90,15 @@ async fn a_blob_is_mounted_only_from_where_the_caller_may_read() {
             assert!(begun.header("location").starts_with("/v2/free/mounted/blobs/uploads/"));
         }
         let unnamed = format!("/v2/free/mounted/blobs/uploads/?mount={digest}");
-        ask(&all, Method::POST, &unnamed, &[], "").await.expect(202);
+        ask(&outsider, Method::POST, &unnamed, &[], "").await.expect(202);
         is(&get(&all, &format!("/v2/free/mounted/blobs/{digest}")).await, 404, "BLOB_UNKNOWN");
 
         let mounted = ask(&all, Method::POST, &mount("secret/a"), &[], "").await.expect(201);
         assert_eq!(mounted.header("location"), format!("/v2/free/mounted/blobs/{digest}"));
         let fetched = get(&outsider, mounted.header("location")).await.expect(200);
         assert_eq!(fetched.body, b"secret bytes");
+        let found = ask(&all, Method::POST, &unnamed.replace("mounted/", "found/"), &[], "").await.expect(201);
+        assert_eq!(get(&outsider, found.header("location")).await.expect(200).body, b"secret bytes");
         is(
             &ask(&all, Method::POST, &mount("secret/a").replace("sha256:", "sha256:0"), &[], "").await,
             400,

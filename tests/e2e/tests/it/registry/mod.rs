@@ -4,9 +4,12 @@
 mod access;
 mod blobs;
 mod collect;
+mod gate;
 mod log;
 mod manifests;
+mod pages;
 mod plugins;
+mod protocol;
 mod uploads;
 
 use bulkhead_oci::{Algorithm, BlobDigest};

@@ -9,27 +9,27 @@ use serde_json::{Value, json};
 
 use super::{BUNDLE, IMAGE, INDEX, ask, everything, get, holder, image, is, on_both, push, push_blob, sha256, sha512};
 
-const CRM: &str = "acme/crm";
-const WASM_CONFIG: &str = "application/vnd.wasm.config.v0+json";
-const CATALOGUE: &str = "/api/v1/registry/plugins";
+pub(super) const CRM: &str = "acme/crm";
+pub(super) const WASM_CONFIG: &str = "application/vnd.wasm.config.v0+json";
+pub(super) const CATALOGUE: &str = "/api/v1/registry/plugins";
 
-fn release(id: &str, version: &str) -> Release {
+pub(super) fn release(id: &str, version: &str) -> Release {
     hostile("echo").source().id(id).version(version).signed_by(ALICE)
 }
 
 /// The plain wasm artifact of a component; `created` is what clients write into the config.
-async fn artifact(client: &Client, bytes: &[u8], created: &str) -> Value {
+pub(super) async fn artifact(client: &Client, bytes: &[u8], created: &str) -> Value {
     let config = json!({ "created": created, "architecture": "wasm", "os": "wasip2" }).to_string();
     image(client, CRM, (WASM_CONFIG, config.as_bytes()), &[("application/wasm", bytes)]).await
 }
 
-async fn publish(client: &Client, release: &Release) -> Answer {
+pub(super) async fn publish(client: &Client, release: &Release) -> Answer {
     let manifest = artifact(client, &release.bytes, "2026-01-01T00:00:00Z").await;
     push(client, CRM, &release.version, &manifest).await
 }
 
 /// Attaches a bundle to a manifest that was pushed.
-async fn attach(client: &Client, bundle: &[u8], subject: &str) -> Answer {
+pub(super) async fn attach(client: &Client, bundle: &[u8], subject: &str) -> Answer {
     let mut manifest = image(client, CRM, ("application/vnd.oci.empty.v1+json", b"{}"), &[(BUNDLE, bundle)]).await;
     manifest["artifactType"] = json!(BUNDLE);
     manifest["subject"] = json!({ "mediaType": IMAGE, "digest": subject, "size": 1 });
@@ -37,7 +37,15 @@ async fn attach(client: &Client, bundle: &[u8], subject: &str) -> Answer {
     push(client, CRM, "", &manifest).await
 }
 
-async fn tags(client: &Client) -> Value {
+/// Publishes a release with its author's signature; answers the digest of its manifest.
+pub(super) async fn offer(client: &Client, release: &Release) -> String {
+    let pushed = publish(client, release).await.expect(201);
+    let subject = pushed.header("docker-content-digest").to_owned();
+    attach(client, release.bundles[0].as_bytes(), &subject).await.expect(201);
+    subject
+}
+
+pub(super) async fn tags(client: &Client) -> Value {
     get(client, &format!("/v2/{CRM}/tags/list")).await.expect(200).json()["tags"].clone()
 }
 
@@ -139,7 +147,7 @@ async fn a_yanked_version_is_hidden_and_stays_for_who_has_its_digest() {
     on_both(async |host| {
         let client = everything(host).await;
         for version in ["1.0.0", "1.1.0", "1.10.0"] {
-            publish(&client, &release("acme.crm", version)).await.expect(201);
+            offer(&client, &release("acme.crm", version)).await;
         }
         let bytes = release("acme.crm", "1.10.0").bytes;
         let path = format!("/v2/{CRM}/manifests/1.10.0");
