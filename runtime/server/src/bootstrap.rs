@@ -121,7 +121,7 @@ mod tests {
         run(&config).unwrap();
         let first = config.to_host_config().unwrap();
         run(&config).unwrap();
-        std::fs::remove_file(&config.auth.issuers[0].public_key.as_ref().unwrap()).unwrap();
+        std::fs::remove_file(config.auth.issuers[0].public_key.as_ref().unwrap()).unwrap();
         run(&config).unwrap();
         let second = config.to_host_config().unwrap();
 

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
+use std::pin::Pin;
 
 use bulkhead_model::{Actor, Code, Digest, PluginId, Role, TenantId, Version};
 use jiff::Timestamp;
@@ -30,6 +31,9 @@ const FREE_PERCENT_MIN: u64 = 5;
 /// Age of an issuer's keys, in milliseconds, from which on it is told of: an hour, when a dozen fetches failed.
 const KEYS_OLD_MS: u64 = KEYS_KEPT_MS / 24;
 
+/// One look at the database; boxed, since each waits for it many times.
+type Look<'a> = Pin<Box<dyn Future<Output = Result<Vec<Finding>, Error>> + Send + 'a>>;
+
 impl Host {
     /// Everything that is found, the worst first; `more` is what the caller found beside.
     pub async fn doctor(&self, actor: &Actor, more: Vec<Finding>) -> Result<Vec<Finding>, Error> {
@@ -41,8 +45,7 @@ impl Host {
             findings.push(Finding::new(Check::DatabaseUnreachable, error.to_string()));
             return Ok(sorted(findings));
         }
-        // Boxed: each waits for the database many times.
-        let looks: [std::pin::Pin<Box<dyn Future<Output = Result<Vec<Finding>, Error>> + Send + '_>>; 7] = [
+        let looks: [Look<'_>; 7] = [
             Box::pin(self.look_at_clock()),
             Box::pin(self.look_at_policy()),
             Box::pin(self.look_at_registry()),
