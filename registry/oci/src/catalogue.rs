@@ -148,6 +148,24 @@ impl Registry {
         Ok(versions)
     }
 
+    /// The artifact of a version that is offered, with its signature bundles. Who may is the caller's to say.
+    pub async fn release(&self, plugin: &PluginId, version: &str) -> Result<(Vec<u8>, Vec<Vec<u8>>), Error> {
+        let name = RepositoryName::of_plugin(plugin);
+        let rows = self.versions(&name, Sight::Released).await?;
+        let row = rows.into_iter().find(|row| row.version == version && row.yanked_at.is_none());
+        let unknown = || {
+            let message = format!("the registry offers no version `{version}` of `{plugin}`");
+            Error::refused(ErrorCode::ManifestUnknown, message)
+        };
+        let row = row.ok_or_else(unknown)?;
+        if standing(&row)?.0 != State::Released {
+            return Err(unknown());
+        }
+        let blob = self.db.find_blob(name.as_str(), &row.artifact_digest).await?.ok_or_else(unknown)?;
+        let artifact = Reader::of(&self.db, &blob.content_id, blob.size_bytes).rest().await?;
+        Ok((artifact, self.bundles(&name, &row.artifact_digest).await?))
+    }
+
     /// The signature bundles that speak for an artifact.
     pub(crate) async fn bundles(&self, name: &RepositoryName, artifact: &str) -> Result<Vec<Vec<u8>>, Error> {
         let mut bundles = Vec::new();

@@ -17,6 +17,8 @@ use crate::problem::Problem;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Wait for a whole answer; admission of the largest artifact is well within.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// Wait for the answer to what the host asks others about, or admits several of.
+const SLOW_TIMEOUT: Duration = Duration::from_secs(180);
 /// Wait for a whole file, such as an archive; as long as a host takes to write one.
 const FILE_TIMEOUT: Duration = Duration::from_secs(60 * 60 + 60);
 /// Largest answer that is read, in bytes.
@@ -160,7 +162,44 @@ impl Client {
         artifact: Vec<u8>,
         bundles: Vec<Vec<u8>>,
     ) -> Result<Answer, Error> {
-        self.send(self.request(Method::POST, path, &[]).multipart(self.form(artifact, bundles)?)).await
+        self.post_artifacts(path, vec![artifact], bundles).await
+    }
+
+    /// Sends several artifacts and the signature bundles of all of them.
+    pub(crate) async fn post_artifacts(
+        &self,
+        path: &str,
+        artifacts: Vec<Vec<u8>>,
+        bundles: Vec<Vec<u8>>,
+    ) -> Result<Answer, Error> {
+        let request = self.request(Method::POST, path, &[]).multipart(self.form(artifacts, bundles)?);
+        self.send(request.timeout(SLOW_TIMEOUT)).await
+    }
+
+    /// Sends an archive of releases.
+    pub(crate) async fn post_archive(&self, path: &str, archive: Vec<u8>) -> Result<Answer, Error> {
+        let request = self.request(Method::POST, path, &[]).header(CONTENT_TYPE, "application/x-tar");
+        self.send(request.body(archive).timeout(SLOW_TIMEOUT)).await
+    }
+
+    /// `POST` with a JSON body, for what the host asks others about.
+    pub(crate) async fn post_slow(&self, path: &str, body: &Value) -> Result<Answer, Error> {
+        self.send(self.request(Method::POST, path, &[]).json(body).timeout(SLOW_TIMEOUT)).await
+    }
+
+    /// `GET` of a file of at most `bytes_max`, its query in `path`.
+    pub(crate) async fn get_file(&self, path: &str, media_type: &str, bytes_max: usize) -> Result<Vec<u8>, Error> {
+        let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
+        let mut url = self.request(Method::GET, path, &[]).build().map_err(|source| self.unreachable(source))?;
+        url.url_mut().set_query(query);
+        url.headers_mut().insert(ACCEPT, media_type.parse().map_err(|_| self.answer("no media type".to_owned()))?);
+        let response = self.http.execute(url).await.map_err(|source| self.unreachable(source))?;
+        let status = response.status();
+        let bytes = self.body_up_to(response, bytes_max).await?;
+        if status.is_success() {
+            return Ok(bytes);
+        }
+        Err(Error::Problem(Box::new(Problem::read(status.as_u16(), &bytes))))
     }
 
     /// Like [`Client::post_artifact`], but a problem is an answer like any other.
@@ -170,7 +209,7 @@ impl Client {
         artifact: Vec<u8>,
         bundles: Vec<Vec<u8>>,
     ) -> Result<Answer, Error> {
-        self.exchange_any(self.request(Method::POST, path, &[]).multipart(self.form(artifact, bundles)?)).await
+        self.exchange_any(self.request(Method::POST, path, &[]).multipart(self.form(vec![artifact], bundles)?)).await
     }
 
     /// Sends any request, its query in `path`, and answers status and body, also of a problem.
@@ -193,11 +232,14 @@ impl Client {
         Ok(Answer { status, body: serde_json::from_slice(&bytes).unwrap_or_else(|_| text()), warning: None })
     }
 
-    fn form(&self, artifact: Vec<u8>, bundles: Vec<Vec<u8>>) -> Result<Form, Error> {
+    fn form(&self, artifacts: Vec<Vec<u8>>, bundles: Vec<Vec<u8>>) -> Result<Form, Error> {
         let part = |bytes, media_type: &str, name: &'static str| {
             Part::bytes(bytes).file_name(name).mime_str(media_type).map_err(|source| self.unreachable(source))
         };
-        let mut form = Form::new().part("artifact", part(artifact, "application/wasm", "artifact.wasm")?);
+        let mut form = Form::new();
+        for artifact in artifacts {
+            form = form.part("artifact", part(artifact, "application/wasm", "artifact.wasm")?);
+        }
         for bundle in bundles {
             form = form.part("bundle", part(bundle, BUNDLE_MEDIA_TYPE, "bundle.sigstore.json")?);
         }
@@ -231,11 +273,15 @@ impl Client {
         Ok(Answer { status: status.as_u16(), body, warning })
     }
 
-    async fn body(&self, mut response: Response) -> Result<Vec<u8>, Error> {
+    async fn body(&self, response: Response) -> Result<Vec<u8>, Error> {
+        self.body_up_to(response, ANSWER_BYTES_MAX).await
+    }
+
+    async fn body_up_to(&self, mut response: Response, bytes_max: usize) -> Result<Vec<u8>, Error> {
         let mut bytes = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|source| self.unreachable(source))? {
-            if bytes.len() + chunk.len() > ANSWER_BYTES_MAX {
-                return Err(self.answer(format!("longer than {ANSWER_BYTES_MAX} bytes")));
+            if bytes.len() + chunk.len() > bytes_max {
+                return Err(self.answer(format!("longer than {bytes_max} bytes")));
             }
             bytes.extend_from_slice(&chunk);
         }

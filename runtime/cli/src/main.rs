@@ -11,6 +11,7 @@ mod problem;
 mod project;
 mod push;
 mod release;
+mod source;
 mod sql;
 mod view;
 

@@ -55,6 +55,19 @@ impl Acts {
         self.wait(plugin.as_str(), self.of(&self.plugins, plugin.as_str()).write()).await.map(Turn::Plugin)
     }
 
+    /// For an act on several plugins in the fleet. Turns are taken in one order, each once: no two such acts wait for each
+    /// other, and nobody who holds one turn waits for a second one in another way.
+    pub(crate) async fn plugins(&self, plugins: &[&PluginId]) -> Result<Vec<Turn<'_>>, Error> {
+        let mut places: Vec<usize> = plugins.iter().map(|plugin| self.at(plugin.as_str())).collect();
+        places.sort_unstable();
+        places.dedup();
+        let mut turns = Vec::with_capacity(places.len());
+        for turn in places.into_iter().filter_map(|at| self.plugins.get(at)) {
+            turns.push(self.wait("one of the plugins", turn.write()).await.map(Turn::Plugin)?);
+        }
+        Ok(turns)
+    }
+
     /// For an act on a plugin in a tenant whose turn the caller holds.
     pub(crate) async fn within(&self, plugin: &PluginId) -> Result<Turn<'_>, Error> {
         self.wait(plugin.as_str(), self.of(&self.plugins, plugin.as_str()).read()).await.map(Turn::Within)
@@ -73,9 +86,12 @@ impl Acts {
     }
 
     fn of<'a, T>(&self, turns: &'a [T], name: &str) -> &'a T {
-        let at = usize::try_from(self.hasher.hash_one(name)).unwrap_or(0) % TURNS;
-        let Some(turn) = turns.get(at) else { unreachable!("the index is below the number of turns") };
+        let Some(turn) = turns.get(self.at(name)) else { unreachable!("the index is below the number of turns") };
         turn
+    }
+
+    fn at(&self, name: &str) -> usize {
+        usize::try_from(self.hasher.hash_one(name)).unwrap_or(0) % TURNS
     }
 
     async fn wait<T>(&self, name: &str, turn: impl Future<Output = T>) -> Result<T, Error> {

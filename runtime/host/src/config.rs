@@ -9,6 +9,7 @@ use bulkhead_trust::SigningKey;
 
 use crate::auth::OidcIssuer;
 use crate::fetch::OutboundConfig;
+use crate::sources::SourcesConfig;
 
 /// Where the host runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,6 +80,8 @@ pub struct HostConfig {
     pub registry_timestamp_hours: u32,
     /// What the host may ask of other servers beyond public HTTPS addresses.
     pub outbound: OutboundConfig,
+    /// Where releases may be fetched from beside public addresses, and with which credentials.
+    pub sources: SourcesConfig,
     /// Tenants that are named in metrics; all further ones share a label.
     pub tenants_labelled_max: u32,
 }

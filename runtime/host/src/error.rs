@@ -129,6 +129,25 @@ pub enum Error {
     /// Another server was not asked, or gave no usable answer.
     #[error(transparent)]
     Fetch(#[from] FetchError),
+    /// A source took longer than it may, in all.
+    #[error("the source did not answer everything within {seconds} s; try again, or send the artifact")]
+    SourceLate {
+        /// The time that it had, in seconds.
+        seconds: u64,
+    },
+    /// A version that must wait for a reviewer cannot be installed with others.
+    #[error("{0} may do more than the version before and waits for a review; install it alone first")]
+    ReviewNeeded(String),
+    /// Plugins that are installed together were taken back: one of them failed.
+    #[error("nothing of it is installed: `{plugin}` failed: {reason}")]
+    TakenBack {
+        /// The plugin that failed.
+        plugin: PluginId,
+        /// Its code.
+        code: Code,
+        /// Why it failed, as far as it may be told.
+        reason: String,
+    },
     /// The database failed.
     #[error(transparent)]
     Database(#[from] database::Error),
@@ -183,7 +202,9 @@ impl Error {
         match self.code().kind() {
             Kind::Failed | Kind::Busy | Kind::BadGateway => match self {
                 Self::Call(call) => call_detail(call),
-                Self::NotServing(_) | Self::Busy(_) | Self::Draining | Self::Fetch(_) => self.to_string(),
+                Self::NotServing(_) | Self::Busy(_) | Self::Draining | Self::Fetch(_) | Self::TakenBack { .. } => {
+                    self.to_string()
+                }
                 // The author learns which trap; the text names nothing else.
                 Self::Engine(engine::Error::Trial(call)) if !matches!(call, engine::CallError::Host(_)) => {
                     self.to_string()
@@ -275,6 +296,9 @@ impl Coded for Error {
             Self::Engine(error) => error.code(),
             Self::Registry(error) => crate::registry::code(error),
             Self::Fetch(error) => error.code(),
+            Self::SourceLate { .. } => Code::DeadlineExceeded,
+            Self::ReviewNeeded(_) => Code::PendingReview,
+            Self::TakenBack { code, .. } => *code,
             Self::Database(error) => error.code(),
             Self::Migration(error) => error.code(),
             // A database that does not answer says nothing of the view.

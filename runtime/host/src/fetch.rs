@@ -30,6 +30,8 @@ const ADDRESSES_MAX: usize = 32;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Wait for the next bytes of an answer.
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
+/// The port of HTTP.
+const HTTP_PORT: u16 = 80;
 /// Headers of an answer.
 const HEADERS_MAX: usize = 128;
 
@@ -189,6 +191,12 @@ impl Outbound {
             .filter(|found| config.ca_pem.is_none() || !found.is_empty())
             .ok_or_else(|| FetchError::Tls("`outbound.ca_file` holds no certificate in PEM".to_owned()))?;
         Ok(Self { config, authorities, tls: OnceLock::new() })
+    }
+
+    /// Whether the operator lets a host, and the port of an address or that of HTTP, be asked without TLS.
+    pub fn speaks_http(&self, url: &Url) -> bool {
+        let port = url.port().unwrap_or(HTTP_PORT);
+        url.host_str().is_some_and(|host| self.config.allow_http.iter().any(|place| place.has(host, port)))
     }
 
     /// Sends a request and answers what the last of its redirects answers, whatever its status.

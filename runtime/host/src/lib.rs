@@ -28,6 +28,7 @@ mod release;
 mod routes;
 mod scope;
 mod snapshot;
+pub mod sources;
 pub mod sql;
 mod start;
 mod usecase;
@@ -51,6 +52,6 @@ pub use month::{InvalidMonth, Month};
 pub use routes::{AdmittedRoute, RouteHead};
 pub use scope::{CommitStopped, Committed, HookScope};
 pub use usecase::{
-    AuditExport, BATCH_SIZE_DEFAULT, BATCH_SIZE_MAX, DataChoice, Export, MigrationRequest, NewRevocation, ReachRequest,
-    RegistryActor, WantedLeaf,
+    AuditExport, BATCH_SIZE_DEFAULT, BATCH_SIZE_MAX, DataChoice, Export, MigrationRequest, NewRevocation, RELEASES_MAX,
+    ReachRequest, RegistryActor, Together, WantedLeaf,
 };

@@ -27,6 +27,7 @@ mod simulate;
 mod status;
 mod tenant_plugins;
 mod tenants;
+mod together;
 mod uninstall;
 mod usage;
 
@@ -36,7 +37,9 @@ pub use export::Export;
 pub(crate) use kill::Kill;
 pub use migrate::{BATCH_SIZE_DEFAULT, BATCH_SIZE_MAX, MigrationRequest};
 pub use reach::ReachRequest;
+pub use register::RELEASES_MAX;
 pub use registry::RegistryActor;
 pub use registry_log::WantedLeaf;
 pub use revocations::NewRevocation;
+pub use together::Together;
 pub use uninstall::DataChoice;

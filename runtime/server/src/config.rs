@@ -7,6 +7,7 @@ mod issuers;
 mod layers;
 mod show;
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -44,6 +45,8 @@ pub struct Config {
     pub registry: Registry,
     /// What the host asks of other servers.
     pub outbound: Outbound,
+    /// Where plugins are fetched from.
+    pub sources: Sources,
     /// Every plugin but core ones starts stopped: `PLUGINS_DISABLED=1` in the environment, in no file.
     #[serde(skip)]
     pub plugins_disabled: bool,
@@ -318,6 +321,33 @@ pub struct Outbound {
     pub ca_file: Option<PathBuf>,
 }
 
+/// `[sources]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sources {
+    /// Folders below which artifacts, archives and lists may be named. Without one no file of this host is read.
+    #[schemars(length(max = 16))]
+    pub directories: Vec<PathBuf>,
+    /// Credentials by the name that a source gives, `[sources.credentials.<name>]`: `hosts` with their ports that it is sent to and
+    /// no other, `file` or `env` where the secret is, `user` for a password instead of a bearer token.
+    pub credentials: BTreeMap<String, SourceCredential>,
+}
+
+/// `[sources.credentials.<name>]`: a secret for some hosts. One of `env` and `file` says where it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SourceCredential {
+    /// Hosts with their ports that it is sent to, such as `npm.corp.example:443`; to no other.
+    #[schemars(length(max = 16))]
+    pub hosts: Vec<HostAndPort>,
+    /// The user; with it the secret is a password, without it a bearer token.
+    pub user: Option<String>,
+    /// Variable of the environment that holds the secret.
+    pub env: Option<String>,
+    /// File that holds the secret.
+    pub file: Option<PathBuf>,
+}
+
 /// A host and a port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
@@ -382,6 +412,12 @@ impl Config {
             None => None,
         };
         self.outbound.ca_file = self.outbound.ca_file.as_ref().map(|path| base.join(path));
+        for folder in &mut self.sources.directories {
+            *folder = base.join(&folder);
+        }
+        for credential in self.sources.credentials.values_mut() {
+            credential.file = credential.file.as_ref().map(|path| base.join(path));
+        }
         let root = keys.join("root.pub.pem");
         if !self.policy.root_keys.is_empty() {
             for key in &mut self.policy.root_keys {

@@ -32,5 +32,6 @@ mod roots;
 mod schemas;
 mod tenant_plugins;
 mod tenants;
+mod upload;
 mod usage;
 mod wire;

@@ -13,12 +13,13 @@ use std::thread::JoinHandle;
 use bulkhead_host::{Caller, Host, random_trace};
 use bulkhead_model::Role;
 use bulkhead_server::Server;
-pub use bulkhead_server::config::{Config, HostAndPort, Issuer, IssuerKind, Mode};
+pub use bulkhead_server::config::{Config, HostAndPort, Issuer, IssuerKind, Mode, SourceCredential};
 use tokio::sync::oneshot;
 
 use crate::client::Client;
 use crate::guests::Guest;
 use crate::keys::{ALICE, ISSUER, REGISTRY, ROOT};
+use crate::origin::Origin;
 use crate::postgres::Cluster;
 use crate::release::Release;
 use crate::{policies, programs, tokens};
@@ -71,6 +72,15 @@ impl Builder {
     pub fn own_cache(mut self) -> Self {
         self.has_own_cache = true;
         self
+    }
+
+    /// That may ask another server on this machine, and trusts its certificate.
+    pub fn reaching(self, origin: &Origin) -> Self {
+        let (place, ca_file) = (HostAndPort(origin.place()), origin.ca_file());
+        self.configured(move |config| {
+            config.outbound.allow_private.push(place);
+            config.outbound.ca_file = Some(ca_file);
+        })
     }
 
     /// With a changed configuration.

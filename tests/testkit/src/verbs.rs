@@ -33,6 +33,35 @@ impl Client {
         send(self.request(Method::POST, "/api/v1/plugins").multipart(form)).await
     }
 
+    /// Registers what a source names.
+    pub async fn publish_from(&self, source: &Value) -> Answer {
+        self.post_json("/api/v1/plugins", &json!({ "source": source })).await
+    }
+
+    /// Registers several releases in one request.
+    pub async fn publish_together(&self, releases: &[&Release]) -> Answer {
+        let part = |bytes: &[u8]| Part::bytes(bytes.to_vec()).file_name("part");
+        let mut form = Form::new();
+        for release in releases {
+            form = form.part("artifact", part(&release.bytes));
+            form = release.bundles.iter().fold(form, |form, bundle| form.part("bundle", part(bundle.as_bytes())));
+        }
+        send(self.request(Method::POST, "/api/v1/plugins").multipart(form)).await
+    }
+
+    /// Registers the releases of an archive.
+    pub async fn publish_archive(&self, archive: Vec<u8>) -> Answer {
+        let request = self.request(Method::POST, "/api/v1/plugins").header(CONTENT_TYPE, "application/x-tar");
+        send(request.body(archive)).await
+    }
+
+    /// Installs several plugins together and waits for the end; the answer is the operation, or the refusal to begin.
+    pub async fn install_together(&self, plugins: &[&str]) -> Answer {
+        let plugins: Vec<Value> = plugins.iter().map(|id| json!({ "id": id })).collect();
+        let begun = self.post_json("/api/v1/plugins/install", &json!({ "plugins": plugins })).await;
+        self.ended(begun).await
+    }
+
     /// Begins to install the version that was registered last.
     pub async fn begin_install(&self, plugin: &str) -> Answer {
         self.post_json(&format!("/api/v1/plugins/{plugin}/install"), &json!({})).await

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::Context;
 use crate::client::{Answer, Client};
-use crate::commands::publish;
+use crate::commands::install::Install;
 use crate::error::Error;
 use crate::problem::Problem;
 use crate::view;
@@ -28,8 +28,7 @@ pub(crate) enum Plugin {
     List(Page),
     /// Show one plugin
     Show(One),
-    /// Install a plugin, from a file or a registered release
-    #[command(after_help = INSTALL_EXAMPLES)]
+    /// Install plugins, from files, registered releases, an archive or a source
     Install(Install),
     /// Install an older version than the one installed last, on record
     #[command(after_help = ROLLBACK_EXAMPLES)]
@@ -53,12 +52,6 @@ pub(crate) enum Plugin {
     #[command(after_help = USAGE_EXAMPLES)]
     Usage(Usage),
 }
-
-const INSTALL_EXAMPLES: &str = "\
-Examples:
-  bulkhead plugin install crm-1.2.0.wasm        publish with the bundles beside it, then install
-  bulkhead plugin install acme.crm@1.2.0        install a registered release
-  bulkhead plugin install acme.crm@1.2.0 --detach";
 
 const ROLLBACK_EXAMPLES: &str = "\
 Examples:
@@ -103,22 +96,6 @@ impl Page {
         let cursor = self.cursor.clone().map(|cursor| ("cursor", cursor));
         limit.into_iter().chain(cursor).collect()
     }
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Install {
-    /// Artifact to publish and install, or a registered release such as `acme.crm@1.2.0`
-    #[arg(value_name = "FILE|ID@VERSION")]
-    target: String,
-    /// Do not wait for the end
-    #[arg(long)]
-    detach: bool,
-    /// Mean it that the version is older than the one installed last
-    #[arg(long, requires = "reason")]
-    rollback: bool,
-    /// Why one goes back, for the audit log
-    #[arg(long, value_name = "TEXT", requires = "rollback")]
-    reason: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -203,7 +180,8 @@ impl Plugin {
     }
 }
 
-fn path(id: &PluginId, below: &str) -> String {
+/// Path of a plugin, or of something below it.
+pub(crate) fn path(id: &PluginId, below: &str) -> String {
     format!("/api/v1/plugins/{id}{below}")
 }
 
@@ -256,37 +234,6 @@ fn describe(body: &Value) -> String {
 async fn act(context: &Context, client: &Client, id: &PluginId, verb: &str) -> Result<(), Error> {
     let answer = client.post(&path(id, &format!("/{verb}")), &[], &json!({})).await?;
     show(context, answer)
-}
-
-impl Install {
-    async fn run(&self, context: &Context, client: &Client) -> Result<(), Error> {
-        let progress = context.output.progress(&format!("installing `{}`", self.target));
-        let (id, version) = match release_named(&self.target)? {
-            Some(release) => release,
-            None => {
-                progress.step(&format!("publishing `{}`", self.target));
-                publish::register(client, Path::new(&self.target)).await?
-            }
-        };
-        let body = match &self.reason {
-            Some(reason) => json!({ "version": version.to_string(), "rollback": self.rollback, "reason": reason }),
-            None => json!({ "version": version.to_string() }),
-        };
-        let answer = client.post(&path(&id, "/install"), &[], &body).await?;
-        let operation = answer.body;
-        if self.detach || answer.status != 202 {
-            drop(progress);
-            context.output.result(&operation, &format!("{id} {version} is being installed"));
-            return Ok(());
-        }
-        let operation = follow(client, operation, |step| progress.step(&format!("{id} {version}: {step}"))).await?;
-        drop(progress);
-        let next = format!(
-            "{id} {version} is installed\nnext: bulkhead plugin enable {id}, then for a tenant bulkhead tenant-plugin enable {id} --tenant TENANT"
-        );
-        context.output.result(&operation, &next);
-        Ok(())
-    }
 }
 
 /// `ID@VERSION`, or `None` for a file. A name that could be both is a file if one is there.

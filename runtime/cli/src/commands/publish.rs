@@ -91,7 +91,7 @@ fn told(offered: &Value) -> String {
 }
 
 /// What an artifact says that it is.
-fn identity(path: &Path, release: &Release) -> Result<(PluginId, Version), Error> {
+pub(crate) fn identity(path: &Path, release: &Release) -> Result<(PluginId, Version), Error> {
     let artifact = artifact::read(&release.bytes, &StructuralLimits::MAX)
         .map_err(|refusals| Error::Refused { subject: path.display().to_string(), refusals })?;
     Ok((artifact.manifest.plugin.id, artifact.manifest.plugin.version))
@@ -103,6 +103,17 @@ pub(crate) async fn register(client: &Client, path: &Path) -> Result<(PluginId, 
     let identity = identity(path, &release)?;
     send(client, release).await?;
     Ok(identity)
+}
+
+/// Sends several artifacts with their bundles in one request.
+pub(crate) async fn send_several(client: &Client, paths: &[PathBuf]) -> Result<Answer, Error> {
+    let (mut artifacts, mut bundles) = (Vec::with_capacity(paths.len()), Vec::new());
+    for path in paths {
+        let release = Release::read(path)?;
+        artifacts.push(release.bytes);
+        bundles.extend(release.bundles.into_iter().map(|bundle| bundle.bytes));
+    }
+    client.post_artifacts("/api/v1/plugins", artifacts, bundles).await
 }
 
 async fn send(client: &Client, release: Release) -> Result<Answer, Error> {

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::Context;
+use super::export::Export;
 use super::plugin::{Page, borrowed};
 use super::registry_log::Log;
 use super::token::seconds;
@@ -28,6 +29,8 @@ pub(crate) enum Registry {
     Yank(Yank),
     /// Offer a withdrawn version again
     Unyank(One),
+    /// Write releases with their signatures to an archive, for a host without a network
+    Export(Export),
     /// Remove what nobody refers to
     Gc,
     /// The log of what happened in the registry: signed states, proofs, and their check without a host
@@ -166,6 +169,7 @@ impl Registry {
                 let body = client.post(&path(plugin, "unyank"), &[], &json!({ "version": version })).await?.body;
                 (body, format!("{plugin} {version} is offered again"))
             }
+            Self::Export(export) => return export.run(context).await,
             Self::Gc => {
                 let body = client.post("/api/v1/registry/gc", &[], &json!({})).await?.body;
                 let (blobs, bytes) = (view::field(&body, "/blobs"), view::field(&body, "/blob_bytes"));

@@ -70,7 +70,7 @@ impl Host {
     }
 
     /// Answers why it must wait, if it must; nothing is served then.
-    async fn install_steps(
+    pub(crate) async fn install_steps(
         &self,
         operation: &OperationRow,
         progress: &mut Progress<'_>,

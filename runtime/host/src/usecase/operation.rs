@@ -11,6 +11,7 @@ use crate::clock;
 use crate::error::Error;
 use crate::host::Host;
 use crate::usecase::fleet::page_of;
+use crate::usecase::together::TOGETHER;
 use crate::view::{self, Page, PageRequest};
 
 impl Host {
@@ -58,6 +59,7 @@ impl Host {
             let work = async {
                 match operation.kind.as_str() {
                     "install" => host.run_install(&operation).await,
+                    TOGETHER => host.run_together(&operation).await,
                     "migrate" | "migrate-dry-run" => host.run_migrate(&operation).await,
                     _ => host.run_uninstall(&operation).await,
                 }

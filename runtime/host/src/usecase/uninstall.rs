@@ -118,7 +118,7 @@ impl Host {
     }
 
     /// Compiled forms are made again when somebody installs the plugin again.
-    async fn forget_compiled(&self, plugin: &PluginId) -> Result<(), Error> {
+    pub(crate) async fn forget_compiled(&self, plugin: &PluginId) -> Result<(), Error> {
         self.forget_unused_releases();
         for row in self.inner.db.list_plugin_versions(plugin).await? {
             self.inner.engine.forget(&row.digest, &release::facts(&row.facts)?.digest())?;
@@ -127,7 +127,7 @@ impl Host {
     }
 
     /// No call may write into data that is about to go.
-    async fn end_calls_everywhere(&self, plugin: &PluginId) {
+    pub(crate) async fn end_calls_everywhere(&self, plugin: &PluginId) {
         for view in self.snapshot().tenants.values() {
             if let Some(enabled) = view.plugin(plugin.as_str()) {
                 end_calls(enabled).await;
@@ -135,7 +135,7 @@ impl Host {
         }
     }
 
-    async fn drop_data(&self, plugin: &PluginId, progress: &mut Progress<'_>) -> Result<(), Error> {
+    pub(crate) async fn drop_data(&self, plugin: &PluginId, progress: &mut Progress<'_>) -> Result<(), Error> {
         let tenants = self.inner.db.list_tenants_with_record(plugin).await?;
         let total = u64::try_from(tenants.len()).unwrap_or(u64::MAX);
         for (done, tenant) in (1..).zip(&tenants) {

@@ -11,7 +11,7 @@ use jsonschema::ValidationError;
 use jsonschema::error::ValidationErrorKind;
 use serde_json::Value;
 
-use super::{Config, Mode};
+use super::{Config, Mode, Sources};
 
 /// A problem of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -173,6 +173,7 @@ pub(super) fn issues(config: &Config) -> Vec<Issue> {
         file("outbound.ca_file".to_owned(), path, "write the authorities' certificates to it, or leave the key out");
     }
     file("engine.compile_worker".to_owned(), &config.engine.compile_worker, "name the `bulkhead` program");
+    issues.extend(of_sources(&config.sources));
     let roots = u32::try_from(config.policy.root_keys.len()).unwrap_or(u32::MAX);
     if roots > 0 && config.policy.threshold > roots {
         issues.push(Issue::new(
@@ -182,6 +183,36 @@ pub(super) fn issues(config: &Config) -> Vec<Issue> {
         ));
     }
     issues.extend(super::issuers::issues(&config.auth));
+    issues
+}
+
+/// What is wrong with folders and credentials of sources.
+fn of_sources(sources: &Sources) -> Vec<Issue> {
+    let mut issues = Vec::new();
+    for (name, credential) in &sources.credentials {
+        let key = format!("sources.credentials.{name}");
+        match (&credential.env, &credential.file) {
+            (Some(_), None) => {}
+            (None, Some(path)) if path.is_file() => {}
+            (None, Some(path)) => {
+                let problem = format!("there is no file `{}`", path.display());
+                issues.push(Issue::new(format!("{key}.file"), problem, "write the secret to it"));
+            }
+            (Some(_), Some(_)) | (None, None) => {
+                issues.push(Issue::new(key, "one of `env` and `file` says where the secret is", CORRECT));
+            }
+        }
+    }
+    for (index, folder) in sources.directories.iter().enumerate() {
+        if !folder.is_dir() {
+            let problem = format!("there is no folder `{}`", folder.display());
+            issues.push(Issue::new(
+                format!("sources.directories.{index}"),
+                problem,
+                "make it, or take it off the list",
+            ));
+        }
+    }
     issues
 }
 

@@ -5,9 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bulkhead_host::fetch::{OutboundConfig, Place};
+use bulkhead_host::sources::{Credential, SourcesConfig};
 use bulkhead_host::{DatabaseConfig, HostConfig, SigningKey};
 
-use super::{Config, HostAndPort, Mode, Outbound};
+use super::{Config, FILE_NAME, HostAndPort, Mode, Outbound, SourceCredential, Sources};
 use crate::error::Error;
 
 /// Largest key file in bytes.
@@ -44,17 +45,45 @@ impl Config {
             registry_key: self.registry.signing_key_file.as_deref().map(signing_key).transpose()?.map(Arc::new),
             registry_timestamp_hours: self.registry.timestamp_hours,
             outbound: outbound(&self.outbound)?,
+            sources: sources(&self.sources)?,
             tenants_labelled_max: self.telemetry.tenants_labelled_max,
         })
     }
 }
 
+fn places(named: &[HostAndPort]) -> Result<Vec<Place>, Error> {
+    let places = named.iter().map(|place| place.0.parse()).collect::<Result<_, _>>();
+    places.map_err(|_| Error::Unusable { path: FILE_NAME.into(), wanted: "a configuration with hosts and their ports" })
+}
+
+fn sources(config: &Sources) -> Result<SourcesConfig, Error> {
+    let credential = |(name, named): (&String, &SourceCredential)| {
+        Ok((
+            name.clone(),
+            Credential { places: places(&named.hosts)?, user: named.user.clone(), secret: secret(named)? },
+        ))
+    };
+    let credentials = config.credentials.iter().map(credential).collect::<Result<_, Error>>()?;
+    Ok(SourcesConfig { directories: config.directories.clone(), credentials })
+}
+
+/// A credential's secret, from where its configuration says.
+fn secret(named: &SourceCredential) -> Result<String, Error> {
+    let (path, found) = match (&named.file, &named.env) {
+        (Some(path), _) => (path.clone(), String::from_utf8(read(path)?).ok()),
+        (None, Some(variable)) => {
+            (variable.into(), std::env::var_os(variable).and_then(|value| value.into_string().ok()))
+        }
+        (None, None) => (FILE_NAME.into(), None),
+    };
+    let secret = found.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+    secret.ok_or(Error::Unusable { path, wanted: "a secret of one line" })
+}
+
 fn outbound(config: &Outbound) -> Result<OutboundConfig, Error> {
-    let places = |named: &[HostAndPort]| named.iter().map(|place| place.0.parse()).collect::<Result<Vec<Place>, _>>();
-    let unusable = |_| Error::Unusable { path: "outbound".into(), wanted: "hosts with their ports" };
     Ok(OutboundConfig {
-        allow_private: places(&config.allow_private).map_err(unusable)?,
-        allow_http: places(&config.allow_http).map_err(unusable)?,
+        allow_private: places(&config.allow_private)?,
+        allow_http: places(&config.allow_http)?,
         ca_pem: config.ca_file.as_deref().map(authorities).transpose()?,
     })
 }

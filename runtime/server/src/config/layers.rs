@@ -248,6 +248,11 @@ mod tests {
         check("[policy]\nroot_keys = [\"keys/issuer.pub.pem\"]\nthreshold = 2", "policy.threshold");
         check("[policy]\nroot_keys = [\"none.pem\"]", "policy.root_keys.0");
         check("[engine]\ncache_key_file = \"none.key\"", "engine.cache_key_file");
+        check("[outbound]\nca_file = \"none.pem\"", "outbound.ca_file");
+        check("[outbound]\nallow_private = [\"*:443\"]", "outbound.allow_private.0");
+        check("[sources]\ndirectories = [\"none\"]", "sources.directories.0");
+        check("[sources.credentials.npm]\nhosts = [\"a.example:443\"]", "sources.credentials.npm");
+        check("[sources.credentials.npm]\nfile = \"none\"", "sources.credentials.npm.file");
     }
 
     #[test]

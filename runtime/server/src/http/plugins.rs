@@ -1,39 +1,33 @@
 //! `/api/v1/plugins`: plugins of the fleet. Registering reads an artifact with its bundles; the rest are short acts.
 
-use std::time::Duration;
-
 use axum::Json;
-use axum::extract::{FromRequest, Multipart, Request, State};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
-use bulkhead_host::{DataChoice, Error, view};
+use bulkhead_host::sources::Source;
+use bulkhead_host::{DataChoice, Error, Together, view};
 use bulkhead_model::{Code, PluginId, Role, TenantId, TrustLevel, Version};
+use http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::body::{self, Unread, media_type};
+use super::body;
 use super::endpoint::{Endpoint, Who};
 use super::extract::{Admin, Named, PageQuery, Query, TenantQuery};
 use super::operations::{Accepted, OperationBody};
 use super::problem::Problem;
-use super::wire::{self, Created, ErrorBody, HealthBody, List, Time};
+use super::upload::{SourceBody, Upload};
+use super::wire::{self, ErrorBody, HealthBody, List, Time};
 use crate::app::App;
-
-/// Largest artifact in bytes; the policy's rules allow less.
-const ARTIFACT_BYTES_MAX: usize = 32 << 20;
-/// Largest signature bundle in bytes.
-const BUNDLE_BYTES_MAX: usize = 64 << 10;
-/// Most signature bundles of an artifact.
-const BUNDLES_MAX: usize = 64;
-/// Largest upload in bytes: artifact, bundles, and the multipart form around them.
-const UPLOAD_BYTES_MAX: usize = ARTIFACT_BYTES_MAX + BUNDLES_MAX * (BUNDLE_BYTES_MAX + 1_024);
-/// Time for an upload to arrive.
-const UPLOAD_DEADLINE: Duration = Duration::from_secs(120);
 
 pub(super) const ENDPOINTS: &[Endpoint] = &[
     Endpoint::new("get", "/api/v1/plugins", Who::SuperAdmin, "List plugins", || get(list)).query(&["limit", "cursor"]).answers::<List<PluginBody>>(200),
-    Endpoint::new("post", "/api/v1/plugins", Who::SuperAdmin, "Register an artifact: multipart parts `artifact` and repeated `bundle`, or `application/wasm`; 200 when it is known already", || post(register))
-        .answers::<PluginBody>(201),
+    Endpoint::new("post", "/api/v1/plugins", Who::SuperAdmin, "Register releases: what a `source` names, multipart parts `artifact` and `bundle`, `application/wasm`, or an archive as `application/x-tar`; several are answered as a list, 200 when all are known already", || post(register))
+        .takes::<SourceBody>()
+        .answers::<RegisteredBody>(201),
+    Endpoint::new("post", "/api/v1/plugins/install", Who::SuperAdmin, "Install several registered plugins in the order of their dependencies, all or none", || post(install_together))
+        .takes::<TogetherBody>()
+        .answers::<OperationBody>(202),
     Endpoint::new("get", "/api/v1/plugins/{id}", Who::SuperAdmin, "Show a plugin", || get(show)).answers::<PluginBody>(200),
     Endpoint::new("delete", "/api/v1/plugins/{id}", Who::SuperAdmin, "Uninstall a plugin; `data` is `keep`, `archive` or `drop`", || delete(uninstall))
         .query(&["data", "force"])
@@ -87,6 +81,23 @@ impl PluginBody {
     }
 }
 
+/// A plugin of the fleet, and where this release of it was fetched from.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "RegisteredPlugin")]
+struct RegisteredBody {
+    #[serde(flatten)]
+    plugin: PluginBody,
+    /// Absent for an upload.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<Source>,
+}
+
+impl RegisteredBody {
+    fn of(plugin: view::Plugin, source: Option<Source>) -> Self {
+        Self { plugin: PluginBody::of(plugin), source }
+    }
+}
+
 /// A known version of a plugin.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "PluginVersion")]
@@ -131,10 +142,22 @@ async fn register(State(app): State<App>, Admin(actor): Admin, request: Request)
         .uploads
         .try_acquire()
         .map_err(|_| Problem::new(Code::Overloaded, "as many artifacts as may are being received"))?;
-    let upload = Upload::read(request).await?;
-    let (plugin, is_new) = app.host.register(&actor, upload.artifact, upload.bundles).await?;
-    let plugin = PluginBody::of(plugin);
-    Ok(if is_new { Created(plugin).into_response() } else { Json(plugin).into_response() })
+    let (registered, source) = match Upload::read(&app, request).await? {
+        Upload::Releases(sent) => (app.host.register_all(&actor, sent, None).await?, None),
+        Upload::Archive(archive) => (app.host.register_archive(&actor, &archive).await?, None),
+        Upload::Source(source) => (Box::pin(app.host.register_from(&actor, &source)).await?, Some(source)),
+    };
+    let is_new = registered.iter().any(|(_, is_new)| *is_new);
+    let bodies = registered.into_iter().map(|(plugin, _)| RegisteredBody::of(plugin, source.clone()));
+    let mut bodies: Vec<RegisteredBody> = bodies.collect();
+    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
+    Ok(match bodies.pop() {
+        Some(only) if bodies.is_empty() => (status, Json(only)).into_response(),
+        last => {
+            bodies.extend(last);
+            (status, List::whole(bodies, |body| body)).into_response()
+        }
+    })
 }
 
 async fn show(
@@ -227,6 +250,36 @@ async fn rollback(
     Ok(Accepted(app.host.roll_back(&actor, &id, rollback.version.as_ref(), &rollback.reason).await?))
 }
 
+/// What is installed together.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "InstallTogether")]
+struct TogetherBody {
+    /// The plugins, in any order.
+    #[schemars(length(min = 1, max = 32))]
+    plugins: Vec<MemberBody>,
+}
+
+/// A plugin to install with others; the version that was registered last where none is named.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "InstallMember")]
+struct MemberBody {
+    id: PluginId,
+    #[serde(default)]
+    version: Option<Version>,
+}
+
+async fn install_together(
+    State(app): State<App>,
+    Admin(actor): Admin,
+    body::Json(together): body::Json<TogetherBody>,
+) -> Result<Accepted, Problem> {
+    let wanted: Vec<Together> =
+        together.plugins.into_iter().map(|member| Together { plugin: member.id, version: member.version }).collect();
+    Ok(Accepted(app.host.install_together(&actor, &wanted).await?))
+}
+
 async fn enable(
     State(app): State<App>,
     Admin(actor): Admin,
@@ -269,77 +322,4 @@ async fn errors(
     Query(query): Query<TenantQuery>,
 ) -> Result<Json<List<ErrorBody>>, Problem> {
     Ok(List::whole(app.host.plugin_errors(&actor, &id, query.tenant.as_ref()).await?, ErrorBody::of))
-}
-
-/// An artifact and its signature bundles.
-#[derive(Debug)]
-struct Upload {
-    artifact: Vec<u8>,
-    bundles: Vec<Vec<u8>>,
-}
-
-impl Upload {
-    async fn read(request: Request) -> Result<Self, Problem> {
-        match media_type(request.headers()).as_str() {
-            "multipart/form-data" => {
-                let parts = tokio::time::timeout(UPLOAD_DEADLINE, Box::pin(Self::parts(request))).await;
-                parts.unwrap_or_else(|_| Err(Unread::Late.problem(0)))
-            }
-            "application/wasm" => {
-                let (head, body) = request.into_parts();
-                let bytes_max = u64::try_from(ARTIFACT_BYTES_MAX).unwrap_or(u64::MAX);
-                let artifact = body::read(&head.headers, body, bytes_max, UPLOAD_DEADLINE)
-                    .await
-                    .map_err(|unread| unread.problem(bytes_max))?;
-                Ok(Self { artifact, bundles: Vec::new() })
-            }
-            _ => Err(Problem::new(
-                Code::UnsupportedMediaType,
-                "send `multipart/form-data` with the parts `artifact` and `bundle`, or `application/wasm`",
-            )),
-        }
-    }
-
-    async fn parts(request: Request) -> Result<Self, Problem> {
-        use axum::RequestExt as _;
-        let request = request.map(|body| axum::body::Body::new(http_body_util::Limited::new(body, UPLOAD_BYTES_MAX)));
-        // The limits stand in this file; the framework's own would hide them.
-        let request = request.with_limited_body();
-        let mut form =
-            Multipart::from_request(request, &()).await.map_err(|error| Problem::invalid("", error.body_text()))?;
-        let (mut artifact, mut bundles) = (None, Vec::new());
-        while let Some(part) = form.next_field().await.map_err(|_| malformed())? {
-            match part.name() {
-                Some("artifact") if artifact.is_none() => artifact = Some(whole(part, ARTIFACT_BYTES_MAX).await?),
-                Some("artifact") => {
-                    return Err(Problem::invalid("/artifact", "one artifact is registered at a time"));
-                }
-                Some("bundle") if bundles.len() < BUNDLES_MAX => bundles.push(whole(part, BUNDLE_BYTES_MAX).await?),
-                Some("bundle") => {
-                    return Err(Problem::invalid("/bundle", format!("an artifact has at most {BUNDLES_MAX} bundles")));
-                }
-                Some(_) | None => {
-                    return Err(Problem::invalid("", "the parts are `artifact` and `bundle`"));
-                }
-            }
-        }
-        let artifact = artifact.ok_or_else(|| Problem::invalid("/artifact", "the part `artifact` is missing"))?;
-        Ok(Self { artifact, bundles })
-    }
-}
-
-/// The bytes of a part, which may be too many.
-async fn whole(mut part: axum::extract::multipart::Field<'_>, bytes_max: usize) -> Result<Vec<u8>, Problem> {
-    let mut bytes = Vec::new();
-    while let Some(chunk) = part.chunk().await.map_err(|_| malformed())? {
-        if bytes.len().saturating_add(chunk.len()) > bytes_max {
-            return Err(Unread::TooLarge.problem(u64::try_from(bytes_max).unwrap_or(u64::MAX)));
-        }
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok(bytes)
-}
-
-fn malformed() -> Problem {
-    Problem::invalid("", "the multipart form is malformed, too long, or ended early")
 }

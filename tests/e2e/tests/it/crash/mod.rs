@@ -2,6 +2,7 @@
 //! The instants are drawn at random from a fixed seed.
 
 mod install;
+mod together;
 mod writes;
 
 use std::time::Duration;
