@@ -2,6 +2,7 @@
 //! table and writes one JSON document. It tests nothing: a short bar is a figure, not a failure.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
 
+mod bombs;
 mod calls;
 mod figures;
 mod guests;
@@ -27,15 +28,15 @@ Measures the host and prints each figure, its ratio, its bar, and pass or short.
 
 Usage: cargo run --release -p bulkhead-benches -- [--only P1,P2] [--rounds 7] [--json FILE] [--quick]
 
-  --only P1,P2   these bars alone: P1 to P9, P13, P14, P17 to P20
+  --only P1,P2   these bars alone: P1 to P9, P13, P14, P17 to P21
   --rounds 7     rounds of each measurement; the median counts
   --json FILE    writes all rows there
   --quick        smaller sizes: 200 plugins instead of 1,000, 1,000 tenants instead of 10,000,
                  migrations in 200 tenants instead of 1,000
 ";
 /// Every bar that this program knows.
-const BARS: [&str; 15] =
-    ["P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P13", "P14", "P17", "P18", "P19", "P20"];
+const BARS: [&str; 16] =
+    ["P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P13", "P14", "P17", "P18", "P19", "P20", "P21"];
 
 /// Whatever goes wrong ends a group of measurements, and is its row.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -137,6 +138,9 @@ fn measured(arguments: Vec<String>) -> Result<()> {
     }
     if options.wants("P13") {
         rows.extend(group("migrations", &options, migrations::run));
+    }
+    if options.wants("P21") {
+        rows.extend(group("calls beside a compile bomb", &options, bombs::run));
     }
     println!("{}", figures::table(&rows));
     if let Some(path) = &options.json {

@@ -33,7 +33,7 @@ pub use checks::{ArtifactFacts, BundleFacts, Checks};
 pub use digest::{Algorithm, BlobDigest};
 pub use error::{Error, ErrorCode};
 pub use gate::{Judgment, Reason, State, Submission};
-pub use manifest::{ALLOW_BREAKING, MANIFEST_BYTES_MAX};
+pub use manifest::{ALLOW_BREAKING, MANIFEST_BYTES_MAX, Manifest};
 pub use manifests::{Pushed, StoredManifest};
 pub use name::{InvalidReference, Reference, RepositoryName, Tag};
 pub use namespaces::{Kind, NewNamespace};

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use bulkhead_model::object::{self, Object, Walked};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::BlobDigest;
@@ -33,7 +34,7 @@ pub(crate) struct Descriptor {
 
 /// A manifest that was read.
 #[derive(Clone, Debug)]
-pub(crate) struct Manifest {
+pub struct Manifest {
     pub(crate) media_type: String,
     pub(crate) config: Option<Descriptor>,
     pub(crate) layers: Vec<Descriptor>,
@@ -50,9 +51,13 @@ pub(crate) struct Manifest {
 struct Wire {
     media_type: Option<String>,
     artifact_type: Option<String>,
+    #[serde(deserialize_with = "object::optional")]
     config: Option<Descriptor>,
+    #[serde(deserialize_with = "object::optional_many")]
     layers: Option<Vec<Descriptor>>,
+    #[serde(deserialize_with = "object::optional_many")]
     manifests: Option<Vec<Descriptor>>,
+    #[serde(deserialize_with = "object::optional")]
     subject: Option<Descriptor>,
     annotations: Option<BTreeMap<String, String>>,
 }
@@ -72,7 +77,10 @@ struct ReferrerDescriptor<'a> {
 
 impl Manifest {
     /// Reads `bytes`, pushed as `media_type`.
-    pub(crate) fn parse(media_type: &str, bytes: &[u8]) -> Result<Self, Error> {
+    ///
+    /// # Errors
+    /// [`ErrorCode::ManifestInvalid`] or [`ErrorCode::DigestInvalid`].
+    pub fn parse(media_type: &str, bytes: &[u8]) -> Result<Self, Error> {
         let is_index = match media_type {
             IMAGE | DOCKER_IMAGE => false,
             INDEX | DOCKER_INDEX => true,
@@ -81,8 +89,10 @@ impl Manifest {
             }
             other => return Err(invalid(format!("`{other}` is not a media type of manifests that is taken"))),
         };
-        let wire: Wire =
-            serde_json::from_slice(bytes).map_err(|error| invalid(format!("the manifest cannot be read: {error}")))?;
+        let unreadable = |error| invalid(format!("the manifest cannot be read: {error}"));
+        // Fields that are not known here are kept for others, who may read them by recursion.
+        let Walked = serde_json::from_slice(bytes).map_err(unreadable)?;
+        let Object(wire): Object<Wire> = serde_json::from_slice(bytes).map_err(unreadable)?;
         if let Some(named) = wire.media_type.as_deref().filter(|named| *named != media_type) {
             return Err(invalid(format!(
                 "the manifest says that it is `{named}`, its `Content-Type` that it is `{media_type}`"
@@ -90,6 +100,13 @@ impl Manifest {
         }
         if is_index != wire.manifests.is_some() || (!is_index && wire.config.is_none()) {
             return Err(invalid(format!("what was pushed is not of the media type `{media_type}`")));
+        }
+        let descriptors = wire.config.iter().chain(wire.layers.iter().flatten());
+        let mut named = descriptors.map(|descriptor| &descriptor.media_type).chain(&wire.artifact_type);
+        if let Some(wrong) = named.find(|media_type| !media_type.is_empty() && !is_printable(media_type)) {
+            let message =
+                format!("a media type is at most {MEDIA_TYPE_BYTES_MAX} printable letters, not `{wrong:.40?}`");
+            return Err(invalid(message));
         }
         let subject = wire.subject.map(|subject| subject.digest.parse()).transpose()?;
         let of_config = wire.config.as_ref().map(|config| config.media_type.clone());
@@ -147,6 +164,11 @@ impl Manifest {
     pub(crate) fn is_bundle(&self) -> bool {
         self.artifact_type.as_deref() == Some(BUNDLE)
     }
+}
+
+/// Whether a text may be a media type: it becomes a header, a parameter and a column.
+pub(crate) fn is_printable(media_type: &str) -> bool {
+    media_type.len() <= MEDIA_TYPE_BYTES_MAX && media_type.bytes().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
 pub(crate) fn invalid(message: impl Into<String>) -> Error {

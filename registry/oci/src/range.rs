@@ -23,7 +23,7 @@ impl ByteRange {
         if last.contains(',') || (first.is_empty() && last.is_empty()) {
             return Ok(None);
         }
-        let number = |text: &str| text.parse::<u64>().map_err(|_| nothing());
+        let number = |text: &str| digits(text).ok_or_else(nothing);
         let end = size_bytes.checked_sub(1).ok_or_else(nothing)?;
         let range = if first.is_empty() {
             let count = number(last)?;
@@ -49,7 +49,7 @@ impl ByteRange {
         let text = header.trim().trim_start_matches("bytes").trim_start_matches([' ', '=']);
         let text = text.split('/').next().unwrap_or_default();
         let (first, last) = text.split_once('-').ok_or_else(malformed)?;
-        let number = |text: &str| text.trim().parse::<u64>().map_err(|_| malformed());
+        let number = |text: &str| digits(text.trim()).ok_or_else(malformed);
         let range = Self { first: number(first)?, last: number(last)? };
         if range.first > range.last {
             return Err(malformed());
@@ -63,9 +63,28 @@ impl ByteRange {
     }
 }
 
+/// A number of digits alone: a sign is none of HTTP's.
+fn digits(text: &str) -> Option<u64> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn no_header_breaks_a_range(header in "(bytes)?[ =]?[-+0-9a-z,*/ ]{0,24}", size in any::<u64>()) {
+            if let Ok(Some(range)) = ByteRange::wanted(&header, size) {
+                prop_assert!(range.first <= range.last && range.last < size);
+            }
+            if let Ok(range) = ByteRange::sent(&header) {
+                prop_assert!(range.first <= range.last && range.length() >= 1);
+            }
+        }
+    }
 
     #[test]
     fn a_blobs_range_is_clipped_refused_or_ignored() {

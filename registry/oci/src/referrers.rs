@@ -5,9 +5,9 @@ use crate::access::{Caller, Scope};
 use crate::digest::BlobDigest;
 use crate::error::{Error, ErrorCode};
 use crate::gate::{Sight, State};
-use crate::manifest::MANIFEST_BYTES_MAX;
+use crate::manifest::{MANIFEST_BYTES_MAX, invalid, is_printable};
 use crate::media_type::INDEX;
-use crate::name::RepositoryName;
+use crate::name::{InvalidReference, RepositoryName, Tag};
 use crate::registry::Registry;
 
 /// Most tags of a page.
@@ -43,6 +43,9 @@ impl Registry {
         last: &str,
     ) -> Result<Tags, Error> {
         let repository = self.repository(caller, name, &[Scope::Pull]).await?;
+        if !last.is_empty() && last.parse::<Tag>().is_err() {
+            return Err(invalid(InvalidReference.to_string()));
+        }
         let name = repository.name.as_str();
         if !self.db.has_repository(name).await? {
             return Err(Error::refused(ErrorCode::NameUnknown, format!("nothing was pushed to `{name}`")));
@@ -73,6 +76,14 @@ impl Registry {
         last: &str,
     ) -> Result<Referrers, Error> {
         let repository = self.repository(caller, name, &[Scope::Pull]).await?;
+        if !last.is_empty()
+            && let Err(error) = last.parse::<BlobDigest>()
+        {
+            return Err(error);
+        }
+        if artifact_type.is_some_and(|wanted| !is_printable(wanted)) {
+            return Err(invalid("an artifact type is a media type"));
+        }
         let name = repository.name.as_str();
         let states = match repository.sight {
             Sight::All => Vec::new(),

@@ -56,7 +56,16 @@ fn unknown() -> Error {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn no_path_breaks_the_reader(path in "[a-z./:%A-Z0-9_-]{0,80}(/blobs/|/manifests/|/referrers/|/tags/list|/blobs/uploads/)?.{0,12}") {
+            prop_assert!(Target::parse(&path).is_err() || path.is_ascii() || path.contains("/uploads/"));
+        }
+    }
 
     #[test]
     fn a_path_is_read_from_its_end() {

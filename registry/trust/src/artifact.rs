@@ -1,8 +1,8 @@
 //! Reads an artifact: everything that can be said of the bytes alone, cheap checks first.
 //! It knows no signature, no policy and no earlier release; `admit` does.
 
+use bulkhead_model::object::{Object, Walked};
 use bulkhead_model::{Code, Digest, Manifest};
-use serde::de::IgnoredAny;
 use wasmparser::Validator;
 
 use crate::agreement;
@@ -121,8 +121,8 @@ fn read_files(scan: &Scan<'_>, section: Section) -> Result<Files, Vec<Refusal>> 
 
 fn read_sbom(scan: &Scan<'_>) -> Result<Vec<u8>, Vec<Refusal>> {
     let Some(bytes) = scan.sections.find(Section::Sbom) else { return Ok(Vec::new()) };
-    match serde_json::from_slice::<IgnoredAny>(bytes) {
-        Ok(IgnoredAny) => Ok(bytes.to_vec()),
+    match serde_json::from_slice::<Object<Walked>>(bytes) {
+        Ok(_) => Ok(bytes.to_vec()),
         Err(error) => Err(vec![Refusal::malformed(format!("bulkhead:sbom: not JSON: {error}"))]),
     }
 }

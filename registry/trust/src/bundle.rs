@@ -2,6 +2,7 @@
 //! It does not say whether the signer may sign; a policy does.
 
 use bulkhead_model::Code;
+use bulkhead_model::object::{self, Object};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
@@ -55,7 +56,7 @@ impl Bundle {
         if bytes.len() > BUNDLE_BYTES_MAX {
             return Err(Refusal::new(Code::TooLarge, format!("a bundle is at most {BUNDLE_BYTES_MAX} bytes long")));
         }
-        let wire: Wire = serde_json::from_slice(bytes)
+        let Object(wire): Object<Wire> = serde_json::from_slice(bytes)
             .map_err(|error| Refusal::malformed(format!("not a sigstore bundle v0.3: {error}")))?;
         if wire.media_type != MEDIA_TYPE {
             return Err(Refusal::malformed(format!("a bundle's `mediaType` is `{MEDIA_TYPE}`")));
@@ -118,14 +119,16 @@ impl Bundle {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Wire {
     media_type: String,
+    #[serde(deserialize_with = "object::one")]
     verification_material: Material,
+    #[serde(deserialize_with = "object::one")]
     dsse_envelope: Envelope,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Material {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "object::optional", skip_serializing_if = "Option::is_none")]
     public_key: Option<PublicKey>,
     #[serde(default, skip_serializing)]
     tlog_entries: Vec<IgnoredAny>,

@@ -33,6 +33,7 @@ pub(crate) struct Envelope {
     /// Media type of the payload, signed with it.
     pub(crate) payload_type: String,
     /// At least one signature.
+    #[serde(deserialize_with = "bulkhead_model::object::many")]
     pub(crate) signatures: Vec<Signature>,
 }
 

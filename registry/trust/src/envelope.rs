@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use bulkhead_model::object::Object;
 use bulkhead_model::{Code, Digest};
 
 use crate::dsse::{Envelope, pae};
@@ -59,7 +60,7 @@ impl Kind {
         if bytes.len() > *bytes_max {
             return Err(Refusal::new(Code::TooLarge, format!("{noun} is at most {bytes_max} bytes long")));
         }
-        let envelope: Envelope = serde_json::from_slice(bytes)
+        let Object(envelope): Object<Envelope> = serde_json::from_slice(bytes)
             .map_err(|error| Refusal::new(Code::Malformed, format!("not {noun}: {error}")))?;
         if envelope.signatures.is_empty() || envelope.signatures.len() > SIGNATURES_MAX {
             let detail = format!("{noun} has 1 to {SIGNATURES_MAX} signatures");

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use bulkhead_model::Digest;
 use bulkhead_model::manifest::check::is_asset_path;
+use bulkhead_model::object::Object;
 use serde::{Deserialize, Serialize};
 
 use crate::refusal::{Refusal, shown};
@@ -101,11 +102,11 @@ impl Files {
         let (length, rest) = bytes.split_first_chunk::<4>().ok_or_else(short)?;
         let length = usize::try_from(u32::from_le_bytes(*length)).map_err(|_| short())?;
         let (index, mut rest) = rest.split_at_checked(length).ok_or_else(short)?;
-        let index: Vec<Entry> = serde_json::from_slice(index)
+        let index: Vec<Object<Entry>> = serde_json::from_slice(index)
             .map_err(|error| vec![Refusal::malformed(format!("the index is not readable: {error}"))])?;
 
         let (mut files, mut refusals) = (Self::new(), Vec::new());
-        for entry in index {
+        for Object(entry) in index {
             let taken = usize::try_from(entry.length).ok().and_then(|length| rest.split_at_checked(length));
             let Some((content, after)) = taken else {
                 refusals.push(Refusal::malformed(format!(

@@ -8,7 +8,9 @@ pub mod proof;
 pub mod seen;
 pub mod timestamp;
 
+use bulkhead_model::object::Object;
 use bulkhead_model::{Code, Coded};
+use serde::Deserialize;
 
 pub use self::audit::{Exported, Replay, Replayed};
 pub use self::checkpoint::{AuditHead, Checkpoint};
@@ -116,6 +118,12 @@ fn text<'a>(what: &'static str, bytes: &'a [u8], bytes_max: usize) -> Result<&'a
         return Err(Error::TooLarge { what, bytes_max });
     }
     std::str::from_utf8(bytes).map_err(|_| malformed(what, "it is not UTF-8"))
+}
+
+/// A JSON object of at most `bytes_max` bytes.
+fn object<'a, T: Deserialize<'a>>(what: &'static str, bytes: &'a [u8], bytes_max: usize) -> Result<T, Error> {
+    let read = serde_json::from_str(text(what, bytes, bytes_max)?);
+    read.map(|Object(value)| value).map_err(|error| malformed(what, error.to_string()))
 }
 
 fn malformed(what: &'static str, reason: impl Into<String>) -> Error {

@@ -25,6 +25,8 @@ use crate::structure::StructuralLimits;
 
 /// Largest policy in bytes, as TOML or JSON.
 pub const POLICY_BYTES_MAX: usize = 256 * 1024;
+/// Highest version: no policy could follow a higher one, nor could it be kept.
+pub const VERSION_MAX: u64 = i64::MAX.unsigned_abs();
 /// Most principals.
 pub const PRINCIPALS_MAX: usize = 128;
 /// Most keys of all principals and deny entries together: each may cost a verification.

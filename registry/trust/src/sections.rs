@@ -5,7 +5,7 @@ use bulkhead_model::Code;
 
 use crate::refusal::{Refusal, shown};
 
-/// Every name with this beginning is reserved.
+/// Every name with this beginning is reserved, in capitals as well: a reader must not take another section for ours.
 pub const PREFIX: &str = "bulkhead:";
 
 /// A section of ours.
@@ -66,7 +66,7 @@ pub(crate) struct Sections<'a> {
 impl<'a> Sections<'a> {
     /// Takes note of a custom section at `depth`.
     pub(crate) fn custom(&mut self, depth: usize, name: &str, bytes: &'a [u8]) -> Result<(), Refusal> {
-        if !name.starts_with(PREFIX) {
+        if !is_reserved(name) {
             return if depth == 0 { self.other() } else { Ok(()) };
         }
         let shown = shown(name);
@@ -113,6 +113,10 @@ impl<'a> Sections<'a> {
     pub(crate) fn is_empty(&self) -> bool {
         self.found.is_empty()
     }
+}
+
+fn is_reserved(name: &str) -> bool {
+    name.get(..PREFIX.len()).is_some_and(|beginning| beginning.eq_ignore_ascii_case(PREFIX))
 }
 
 /// Appends a custom section to a component.

@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use bulkhead_model::object::{self, Object};
 use bulkhead_model::{Digest, PluginId, Version};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,8 @@ pub const REVIEW_TYPE: &str = "https://bulkhead.dev/attestation/review/v1";
 pub const STATEMENT_BYTES_MAX: usize = 16 * 1024;
 /// Longest reason of a review in bytes.
 pub const REASON_BYTES_MAX: usize = 2_000;
+/// Highest sequence number: more could not be kept, and what is above would compare as equal.
+pub const SEQUENCE_MAX: u64 = i64::MAX.unsigned_abs();
 
 const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 
@@ -136,7 +139,7 @@ impl ReleaseStatement {
         if bytes.len() > STATEMENT_BYTES_MAX {
             return Err(Refusal::malformed(format!("a statement is at most {STATEMENT_BYTES_MAX} bytes long")));
         }
-        let wire: Statement =
+        let Object(wire): Object<Statement> =
             serde_json::from_slice(bytes).map_err(|error| malformed(&format!("not a statement: {error}")))?;
         if wire.kind != STATEMENT_TYPE {
             return Err(malformed(&format!("`_type` is `{}`, wanted `{STATEMENT_TYPE}`", shown(&wire.kind))));
@@ -160,6 +163,9 @@ impl ReleaseStatement {
                 statement.plugin, statement.version
             )));
         }
+        if statement.sequence > SEQUENCE_MAX {
+            return Err(malformed(&format!("`sequence` is at most {SEQUENCE_MAX}")));
+        }
         if statement.not_after <= statement.issued_at {
             return Err(malformed("`not_after` is later than `issued_at`"));
         }
@@ -176,8 +182,10 @@ fn malformed(detail: &str) -> Refusal {
 struct Statement {
     #[serde(rename = "_type")]
     kind: String,
+    #[serde(deserialize_with = "object::many")]
     subject: Vec<Subject>,
     predicate_type: String,
+    #[serde(deserialize_with = "object::one")]
     predicate: Predicate,
 }
 
@@ -185,6 +193,7 @@ struct Statement {
 #[serde(deny_unknown_fields)]
 struct Subject {
     name: String,
+    #[serde(deserialize_with = "object::one")]
     digest: SubjectDigest,
 }
 

@@ -31,6 +31,8 @@ pub(crate) enum Fault {
     Full,
     /// Somebody else was first.
     Conflict,
+    /// A text has what the engine does not keep, NUL before all.
+    Text,
 }
 
 /// Whether a connection of the host's tables can be lent again. One whose transaction was neither committed nor rolled back

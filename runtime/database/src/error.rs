@@ -57,6 +57,9 @@ pub enum Error {
         /// Name of the query.
         query: &'static str,
     },
+    /// A text that came from outside has a character that this engine does not keep.
+    #[error("a text has a character that the database does not keep, such as NUL")]
+    Text(#[source] sqlx::Error),
     /// There is no such row.
     #[error("there is no {what} `{name}`")]
     NotFound {
@@ -91,6 +94,7 @@ impl Error {
         move |source| match fault(&source) {
             Some(Fault::Full) => Self::Full { query, source },
             Some(Fault::Conflict) => Self::Conflict { query },
+            Some(Fault::Text) => Self::Text(source),
             None => Self::Query { query, source },
         }
     }
@@ -103,13 +107,14 @@ impl Coded for Error {
             Self::Open(source) | Self::Begin(source) | Self::Query { source, .. } | Self::Commit(source) => {
                 match fault(source) {
                     Some(Fault::Full) => Code::StorageFull,
-                    Some(Fault::Conflict) | None => Code::DatabaseUnavailable,
+                    Some(Fault::Conflict | Fault::Text) | None => Code::DatabaseUnavailable,
                 }
             }
             Self::Folder(_) | Self::Migrate(_) | Self::Corrupt { .. } => Code::Internal,
             Self::Drift { .. } => Code::MigrationDrift,
             Self::Full { .. } => Code::StorageFull,
             Self::Conflict { .. } => Code::Conflict,
+            Self::Text(_) => Code::InvalidInput,
             Self::NotFound { .. } => Code::NotFound,
             Self::RefusedTransition(_) => Code::RefusedTransition,
             Self::Storage { source, .. } => source.code(),

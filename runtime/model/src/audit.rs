@@ -61,7 +61,37 @@ pub fn first_broken<'a>(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_letter_that_moves_between_fields_is_named(texts in proptest::collection::vec(".{0,12}", 5..40)) {
+            let (mut previous, mut entries) = (GENESIS, Vec::new());
+            for (index, fields) in texts.chunks_exact(5).enumerate() {
+                let [actor, action, plugin, tenant, detail] = fields else { unreachable!("chunks of five") };
+                let record = AuditRecord {
+                    sequence: u64::try_from(index).unwrap() + 1,
+                    at: 7,
+                    actor: actor.clone(),
+                    action: action.clone(),
+                    plugin: plugin.clone(),
+                    tenant: tenant.clone(),
+                    detail: detail.clone(),
+                };
+                previous = chain(&previous, &record);
+                entries.push((record, previous));
+            }
+            prop_assert_eq!(broken(&entries), None);
+            for index in 0..entries.len() {
+                let mut changed = entries.clone();
+                let moved = changed[index].0.actor.pop().unwrap_or('x');
+                changed[index].0.action.insert(0, moved);
+                prop_assert_eq!(broken(&changed), Some(u64::try_from(index).unwrap() + 1));
+            }
+        }
+    }
 
     fn record(sequence: u64) -> AuditRecord {
         AuditRecord {

@@ -10,6 +10,7 @@ pub mod id;
 pub mod limits;
 pub mod log;
 pub mod manifest;
+pub mod object;
 pub mod route;
 pub mod state;
 pub mod trace;

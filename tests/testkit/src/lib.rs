@@ -6,6 +6,7 @@
 
 pub mod answer;
 pub mod binary;
+pub mod bombs;
 pub mod client;
 pub mod guests;
 pub mod host;

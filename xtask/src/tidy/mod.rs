@@ -3,6 +3,7 @@
 //! Each rule is a function from the tree's text to findings; none runs a program or changes a file.
 
 mod arrows;
+mod attacks;
 mod codes;
 mod engines;
 mod files;
@@ -24,7 +25,7 @@ use tree::Tree;
 const HELP: &str = "\
 Checks what a compiler does not: who depends on whom (against ARCHITECTURE.md), which crate may name
 which library, module docs and file lengths, migration pairs, tests that are skipped or sleep,
-unfinished code, error codes without documentation or test, and docs/traceability.md.
+unfinished code, attack cases that went away, error codes without documentation or test, and docs/traceability.md.
 
 Usage: cargo xtask tidy
 
@@ -33,7 +34,7 @@ Each finding is a line `path:line: what is wrong and what to do`.
 
 type Rule = fn(&Tree) -> Vec<Finding>;
 
-const RULES: [Rule; 12] = [
+const RULES: [Rule; 13] = [
     arrows::check,
     owners::check,
     files::docs,
@@ -41,6 +42,7 @@ const RULES: [Rule; 12] = [
     migrations::check,
     engines::check,
     testing::check,
+    attacks::check,
     markers::check,
     words::check,
     codes::documented,

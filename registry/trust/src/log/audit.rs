@@ -5,7 +5,7 @@ use bulkhead_model::Digest;
 use bulkhead_model::audit::{AuditRecord, GENESIS, chain};
 use serde::{Deserialize, Serialize};
 
-use super::{AuditHead, Error, malformed, text};
+use super::{AuditHead, Error, object};
 
 /// Longest line in bytes, its line feed left out.
 pub const LINE_BYTES_MAX: usize = 1 << 20;
@@ -40,7 +40,7 @@ impl Exported {
 
     /// Reads a line, without its line feed.
     pub fn from_line(line: &[u8]) -> Result<Self, Error> {
-        serde_json::from_str(text(WHAT, line, LINE_BYTES_MAX)?).map_err(|error| malformed(WHAT, error.to_string()))
+        object(WHAT, line, LINE_BYTES_MAX)
     }
 
     /// Its position.

@@ -6,7 +6,7 @@ use bulkhead_model::log::Leaf;
 use bulkhead_model::log::tree::{PROOF_HASHES_MAX, empty_root, leaf_hash, node_hash};
 use serde::{Deserialize, Serialize};
 
-use super::{Checkpoint, Error, malformed, text};
+use super::{Checkpoint, Error, malformed, object};
 
 /// Largest proof as a file, in bytes: a leaf, its hashes and a checkpoint.
 pub const PROOF_BYTES_MAX: usize = 64 * 1024;
@@ -105,8 +105,7 @@ impl ConsistencyProof {
 }
 
 fn read<'a, T: Deserialize<'a>>(what: &'static str, bytes: &'a [u8]) -> Result<T, Error> {
-    let text = text(what, bytes, PROOF_BYTES_MAX)?;
-    serde_json::from_str(text).map_err(|error| malformed(what, error.to_string()))
+    object(what, bytes, PROOF_BYTES_MAX)
 }
 
 /// The root to which `hashes` lead from a leaf; `None` where they are not as many as the way is long.

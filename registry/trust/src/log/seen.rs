@@ -4,7 +4,7 @@
 use bulkhead_model::Digest;
 use serde::{Deserialize, Serialize};
 
-use super::{Error, malformed, text};
+use super::{Error, object};
 
 /// Largest file of it in bytes.
 pub const SEEN_BYTES_MAX: usize = 4 * 1024;
@@ -27,7 +27,7 @@ impl Seen {
     /// Reads what was kept.
     pub fn from_json(bytes: &[u8]) -> Result<Self, Error> {
         const WHAT: &str = "the file of what was seen";
-        serde_json::from_str(text(WHAT, bytes, SEEN_BYTES_MAX)?).map_err(|error| malformed(WHAT, error.to_string()))
+        object(WHAT, bytes, SEEN_BYTES_MAX)
     }
 
     /// Writes it to be kept.

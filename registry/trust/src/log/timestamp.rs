@@ -5,7 +5,7 @@
 use bulkhead_model::Code;
 use serde::{Deserialize, Serialize};
 
-use super::{Checkpoint, Error, malformed, text};
+use super::{Checkpoint, Error, malformed, object};
 use crate::dsse::{Envelope, pae};
 use crate::key::{Outcome, SigningKey, VerifyingKey};
 use crate::refusal::Refusal;
@@ -65,8 +65,7 @@ impl Timestamp {
     /// Reads a timestamp that `key` signed and that says something at `now`, with the checkpoint in it, which the same key
     /// signed.
     pub fn verify(bytes: &[u8], key: &VerifyingKey, now: jiff::Timestamp) -> Result<(Self, Checkpoint), Error> {
-        let envelope: Envelope = serde_json::from_str(text(WHAT, bytes, TIMESTAMP_BYTES_MAX)?)
-            .map_err(|error| malformed(WHAT, error.to_string()))?;
+        let envelope: Envelope = object(WHAT, bytes, TIMESTAMP_BYTES_MAX)?;
         let [signature] = envelope.signatures.as_slice() else {
             return Err(malformed(WHAT, "it has exactly one signature"));
         };
@@ -88,7 +87,7 @@ impl Timestamp {
     }
 
     fn parse(payload: &[u8]) -> Result<Self, Error> {
-        let wire: Wire = serde_json::from_slice(payload).map_err(|error| malformed(WHAT, error.to_string()))?;
+        let wire: Wire = object(WHAT, payload, TIMESTAMP_BYTES_MAX)?;
         let time = |text: &str| text.parse().map_err(|_| malformed(WHAT, "a time is written 2026-11-21T00:00:00Z"));
         Ok(Self {
             issued_at: time(&wire.issued_at)?,

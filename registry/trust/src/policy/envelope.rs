@@ -2,6 +2,8 @@
 //! It does not decide whether the policy is newer than the one in force; the host remembers that.
 
 use super::{Error, POLICY_BYTES_MAX, Policy};
+use bulkhead_model::object::Object;
+
 use crate::envelope::Kind;
 pub use crate::envelope::SIGNATURES_MAX;
 use crate::key::{SigningKey, VerifyingKey};
@@ -33,7 +35,7 @@ pub fn verify(envelope: &[u8], roots: &[VerifyingKey], threshold: usize) -> Resu
 
 /// The policy in an envelope, or the policy itself in JSON. No signature is looked at: nothing may be allowed by it.
 pub(super) fn unverified(bytes: &[u8]) -> Result<Policy, Error> {
-    if serde_json::from_slice::<crate::dsse::Envelope>(bytes).is_ok() {
+    if serde_json::from_slice::<Object<crate::dsse::Envelope>>(bytes).is_ok() {
         return Policy::from_json(&POLICY.open(bytes).map_err(Error::Refused)?.payload);
     }
     Policy::from_json(bytes)

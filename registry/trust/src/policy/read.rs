@@ -9,12 +9,14 @@ pub(super) use self::rule::threshold;
 use std::collections::BTreeMap;
 
 use bulkhead_model::Issue;
+use bulkhead_model::manifest::check::ISSUES_MAX;
 use serde_json::Value;
 
 use self::fields::{Fields, Strict};
 use super::time::{end, start};
 use super::{
-    DENIES_MAX, Deny, KEYS_MAX, LIST_MAX, Mode, POLICY_BYTES_MAX, PRINCIPALS_MAX, Pattern, Policy, Principal, RULES_MAX,
+    DENIES_MAX, Deny, KEYS_MAX, LIST_MAX, Mode, POLICY_BYTES_MAX, PRINCIPALS_MAX, Pattern, Policy, Principal,
+    RULES_MAX, VERSION_MAX,
 };
 use crate::key::VerifyingKey;
 
@@ -53,7 +55,7 @@ fn check_size(bytes: usize) -> Result<(), Vec<Issue>> {
 fn policy(value: &Value) -> Result<Policy, Vec<Issue>> {
     let mut issues = Vec::new();
     let Some(mut fields) = Fields::open(value, String::new(), &mut issues) else { return Err(issues) };
-    let version = fields.required("version", fields::integer, &mut issues);
+    let version = fields.required("version", policy_version, &mut issues);
     let expires = fields.required("expires", end, &mut issues);
     let mode = fields.optional("mode", mode, &mut issues).unwrap_or_default();
     let principals = fields.tables("principal", PRINCIPALS_MAX, &mut issues, principal);
@@ -72,6 +74,7 @@ fn policy(value: &Value) -> Result<Policy, Vec<Issue>> {
     if issues.is_empty() {
         between_tables(&policy, &mut issues);
     }
+    issues.truncate(ISSUES_MAX);
     if issues.is_empty() { Ok(policy) } else { Err(issues) }
 }
 
@@ -100,6 +103,11 @@ fn deny(mut fields: Fields<'_>, issues: &mut Vec<Issue>) -> Option<Deny> {
     }
     fields.close(issues);
     Some(Deny { mode, plugin: plugin.unwrap_or_else(Pattern::any), version, digest, key, from, reason })
+}
+
+fn policy_version(value: &Value) -> Result<u64, String> {
+    let version = fields::integer(value)?;
+    if version <= VERSION_MAX { Ok(version) } else { Err(format!("a version is at most {VERSION_MAX}")) }
 }
 
 fn mode(value: &Value) -> Result<Mode, String> {

@@ -1,6 +1,8 @@
 //! Components, manifests, keys and policies that the tests begin with.
 //! It checks nothing.
 
+use std::sync::LazyLock;
+
 use bulkhead_model::{Code, Manifest, Version};
 use bulkhead_trust::files::File;
 use bulkhead_trust::statement::Decision;
@@ -103,9 +105,10 @@ pub(crate) fn component(imports: &[&str], exports: &[&str]) -> Vec<u8> {
     ComponentEncoder::default().module(&module).unwrap().validate(true).encode().unwrap()
 }
 
-/// The component of [`MANIFEST`].
+/// The component of [`MANIFEST`]. Made once: it is what thousands of cases change.
 pub(crate) fn crm() -> Vec<u8> {
-    component(&["log", "sql"], &["routes", "hooks"])
+    static CRM: LazyLock<Vec<u8>> = LazyLock::new(|| component(&["log", "sql"], &["routes", "hooks"]));
+    CRM.clone()
 }
 
 pub(crate) fn wat(text: &str) -> Vec<u8> {
@@ -126,7 +129,8 @@ pub(crate) fn files(entries: &[(&str, &str)]) -> Files {
 
 /// A complete artifact of [`MANIFEST`].
 pub(crate) fn artifact() -> Vec<u8> {
-    packed(MANIFEST, &crm())
+    static ARTIFACT: LazyLock<Vec<u8>> = LazyLock::new(|| packed(MANIFEST, &crm()));
+    ARTIFACT.clone()
 }
 
 pub(crate) fn packed(manifest_text: &str, component: &[u8]) -> Vec<u8> {

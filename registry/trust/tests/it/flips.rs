@@ -4,11 +4,15 @@
 use bulkhead_model::Manifest;
 use bulkhead_trust::policy::roots;
 use bulkhead_trust::structure::StructuralLimits;
-use bulkhead_trust::{Bundle, Files, Policy, Roots, State, admit, artifact, policy};
+use bulkhead_trust::{
+    Bundle, Capabilities, Facts, Files, Policy, ReleaseStatement, Roots, State, admit, artifact, evaluate, policy,
+};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use crate::fixtures::{AUTHOR, POLICY, artifact as good_artifact, key, now, policy as policy_of, signed};
+use crate::fixtures::{
+    AUTHOR, POLICY, artifact as good_artifact, key, now, policy as policy_of, read, signed, statement,
+};
 
 const FLIPS: u32 = 400;
 
@@ -111,6 +115,35 @@ proptest! {
         prop_assert!(Roots::from_toml(&String::from_utf8_lossy(&bytes)).is_err());
         prop_assert!(Roots::anchor(Vec::new(), 1).successor(&bytes).is_err());
         prop_assert!(Files::decode(&bytes).is_err());
+    }
+
+    #[test]
+    fn hostile_bytes_in_kept_facts_statements_and_differences_never_panic(
+        bytes in proptest::collection::vec(any::<u8>(), 0..40),
+        at in 0_usize..20_000,
+    ) {
+        let good = good_artifact();
+        let spliced = |whole: &[u8]| {
+            let mut spliced = whole.to_vec();
+            let at = at % spliced.len();
+            let end = (at + bytes.len()).min(spliced.len());
+            spliced.splice(at..end, bytes.iter().copied());
+            spliced
+        };
+        let kept = Facts::of(&read(&good).unwrap());
+
+        if let Ok(facts) = serde_json::from_slice::<Facts>(&spliced(&kept.to_json())) {
+            let verdict = evaluate(&facts, &kept.digest(), &[], &Policy::deny_all(), &State::default(), now());
+            prop_assert!(verdict.is_err_and(|refusals| !refusals.is_empty()));
+        }
+        let json = statement(&good).to_json();
+        if let Ok(read) = ReleaseStatement::from_json(&spliced(&json)) {
+            prop_assert_eq!(ReleaseStatement::from_json(&read.to_json()), Ok(read));
+        }
+        let (old, new) = (Capabilities::of(&good, &StructuralLimits::DEFAULT), Capabilities::of(&spliced(&good), &StructuralLimits::DEFAULT));
+        if let (Ok(old), Ok(new)) = (old, new) {
+            prop_assert_eq!(old.diff(&new).differences.len(), new.diff(&old).differences.len());
+        }
     }
 
     #[test]

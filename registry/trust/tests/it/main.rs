@@ -21,3 +21,4 @@ mod log;
 mod pack;
 mod policy;
 mod roots;
+mod suite;

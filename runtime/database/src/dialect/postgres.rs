@@ -99,6 +99,7 @@ impl Engine {
 pub(crate) fn fault(code: &str) -> Option<Fault> {
     match code {
         // Disk full, then unique violation, serialization failure, deadlock, lock timeout.
+        "22021" | "22P05" => Some(Fault::Text),
         "53100" => Some(Fault::Full),
         "23505" | "40001" | "40P01" | "55P03" => Some(Fault::Conflict),
         _ => None,

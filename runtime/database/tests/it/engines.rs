@@ -38,7 +38,8 @@ impl Engine {
     }
 
     /// Runs SQL behind the crate's back, as somebody with access to the database could.
-    pub(crate) async fn tamper(&self, sql: &'static str) {
+    pub(crate) async fn tamper(&self, sql: &str) {
+        let sql = sqlx::AssertSqlSafe(sql.to_owned());
         match &self._folder {
             Some(folder) => {
                 let file = sqlx::sqlite::SqliteConnectOptions::new().filename(folder.path().join("host.db"));

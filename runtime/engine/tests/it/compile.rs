@@ -4,6 +4,7 @@
 use bulkhead_engine::{CompileFailure, CompileLimits, Engine, Error};
 use bulkhead_model::{Code, Coded as _, Digest};
 
+use crate::bombs::BOMBS;
 use crate::guests::{bomb, hostile};
 use crate::host::{Host, config, facts};
 
@@ -25,6 +26,22 @@ async fn a_compile_bomb_is_stopped_in_its_worker() {
 
     assert_eq!(cpu, Err(CompileFailure::Cpu(1)));
     assert_eq!(wall, Err(CompileFailure::Wall(300)));
+}
+
+#[tokio::test]
+async fn every_compile_bomb_ends_within_the_workers_limits_and_leaves_nothing() {
+    let host = Host::new();
+    let limits = CompileLimits { cpu_s: 1, address_space_bytes: 512 << 20, ..CompileLimits::DEFAULT };
+
+    for (name, text) in BOMBS {
+        let failure = compile(&host, limits, &wat::parse_str(text()).unwrap()).await;
+        let ended = [CompileFailure::Cpu(1), CompileFailure::Memory(512 << 20)];
+        assert!(failure.as_ref().is_err_and(|failure| ended.contains(failure)), "{name}: {failure:?}");
+    }
+
+    let left = std::fs::read_dir(host.folder.path().join("cache")).unwrap().count();
+    assert_eq!(left, 0, "files in the cache");
+    assert_eq!(compile(&host, CompileLimits::DEFAULT, &hostile("echo")).await, Ok(()));
 }
 
 #[tokio::test]

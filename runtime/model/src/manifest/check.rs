@@ -97,6 +97,7 @@ fn between_fields(value: &Value) -> Vec<Issue> {
     dispatched_hooks_are_declared(value, &mut issues);
     depends_on_itself(value, &mut issues);
     views_once(value, &mut issues);
+    no_hidden_characters(value, "", &mut issues);
     issues
 }
 
@@ -248,6 +249,34 @@ fn views_once(value: &Value, issues: &mut Vec<Issue>) {
                 format!("the view `{name}` of `{plugin}` is named twice: a plugin uses one version of a view");
             issues.push(Issue::new(format!("/views/uses/{index}/view"), message));
         }
+    }
+}
+
+/// People decide by what they read: a text has no control characters, a description line breaks alone, and nothing that
+/// turns the direction of writing.
+fn no_hidden_characters(value: &Value, at: &str, issues: &mut Vec<Issue>) {
+    let is_description = at.ends_with("/description");
+    let hides = |c: char| {
+        let breaks_a_line = is_description && matches!(c, '\n' | '\t');
+        (c.is_control() && !breaks_a_line) || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    match value {
+        Value::String(text) if text.contains(hides) => {
+            let message = "a text has no control characters and none that turn the direction of writing";
+            issues.push(Issue::new(at, message));
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                no_hidden_characters(item, &format!("{at}/{index}"), issues);
+            }
+        }
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                let name = name.replace('~', "~0").replace('/', "~1");
+                no_hidden_characters(field, &format!("{at}/{name}"), issues);
+            }
+        }
+        _ => {}
     }
 }
 

@@ -23,6 +23,8 @@ use crate::app::App;
 pub(super) const TENANT_ID: &str = "x-tenant-id";
 /// Longest language tag in bytes that is passed on.
 const LOCALE_BYTES_MAX: usize = 35;
+/// Longest cursor in bytes.
+const CURSOR_BYTES_MAX: usize = 1_024;
 
 /// Who administers. Each request counts against the administrator's rate.
 pub(super) struct Admin(pub(super) Arc<Actor>);
@@ -114,6 +116,26 @@ impl Noun for TenantId {
     const NOUN: &'static str = "tenant";
 }
 
+/// The id of a row that the host made: letters, digits and hyphens.
+pub(super) struct RecordId(pub(super) String);
+
+/// Longest id in bytes.
+const RECORD_ID_BYTES_MAX: usize = 64;
+
+impl FromStr for RecordId {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let is_legal =
+            text.len() <= RECORD_ID_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        is_legal.then(|| Self(text.to_owned())).ok_or(())
+    }
+}
+
+impl Noun for RecordId {
+    const NOUN: &'static str = "record";
+}
+
 impl<T: Noun> FromRequestParts<App> for Named<T> {
     type Rejection = Problem;
 
@@ -165,6 +187,11 @@ impl PageQuery {
         let limit = self.limit.unwrap_or(PAGE_LIMIT_DEFAULT).min(PAGE_LIMIT_MAX);
         if limit == 0 {
             return Err(Problem::invalid("", "`limit` is at least 1"));
+        }
+        // A cursor is bound into a query, and no engine takes every text.
+        let is_place = |cursor: &String| cursor.len() <= CURSOR_BYTES_MAX && !cursor.contains(char::is_control);
+        if self.cursor.as_ref().is_some_and(|cursor| !is_place(cursor)) {
+            return Err(Problem::invalid("", "`cursor` is what an earlier page named as the next one"));
         }
         Ok(PageRequest { limit, cursor: self.cursor })
     }

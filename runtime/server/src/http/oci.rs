@@ -169,7 +169,12 @@ async fn dispatch(asked: Asked<'_>, target: Target, body: Body) -> Result<Respon
 /// The secret of a request: a bearer token, or the password of anybody.
 pub(super) fn secret(headers: &HeaderMap) -> Result<Option<String>, Error> {
     let malformed = || Error::refused(ErrorCode::Unauthorized, "the `Authorization` header is malformed");
-    let Some(value) = headers.get(AUTHORIZATION) else { return Ok(None) };
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    // Of two, who stands before this host may have looked at the other.
+    if values.next().is_some() {
+        return Err(malformed());
+    }
     if value.len() > AUTHORIZATION_BYTES_MAX {
         return Err(malformed());
     }

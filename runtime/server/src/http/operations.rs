@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -20,7 +20,7 @@ use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::endpoint::{Endpoint, Who};
-use super::extract::{Admin, PageQuery, Query};
+use super::extract::{Admin, Named, PageQuery, Query, RecordId};
 use super::problem::Problem;
 use super::wire::{self, List, Time};
 use crate::app::App;
@@ -152,7 +152,7 @@ impl IntoResponse for Accepted {
 async fn show(
     State(app): State<App>,
     Admin(actor): Admin,
-    Path(id): Path<String>,
+    Named(RecordId(id)): Named<RecordId>,
 ) -> Result<Json<OperationBody>, Problem> {
     Ok(Json(OperationBody::of(app.host.get_operation(&actor, &id).await?)))
 }
@@ -160,7 +160,7 @@ async fn show(
 async fn results(
     State(app): State<App>,
     Admin(actor): Admin,
-    Path(id): Path<String>,
+    Named(RecordId(id)): Named<RecordId>,
     Query(page): Query<PageQuery>,
 ) -> Result<Json<List<ResultBody>>, Problem> {
     let page = app.host.list_operation_results(&actor, &id, &page.page()?).await?;
@@ -170,7 +170,7 @@ async fn results(
 async fn events(
     State(app): State<App>,
     Admin(actor): Admin,
-    Path(id): Path<String>,
+    Named(RecordId(id)): Named<RecordId>,
 ) -> Result<impl IntoResponse, Problem> {
     app.host.get_operation(&actor, &id).await?;
     let permit = Arc::clone(&app.streams).try_acquire_owned();

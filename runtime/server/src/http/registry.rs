@@ -4,7 +4,7 @@
 mod offered;
 
 use axum::Json;
-use axum::extract::{FromRequestParts, Path, State};
+use axum::extract::{FromRequestParts, State};
 use axum::routing::{delete, get, post};
 use bulkhead_host::{Error, RegistryActor};
 use bulkhead_model::{Code, PluginId, Version};
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub(super) use self::offered::OfferedBody;
 use super::body;
 use super::endpoint::{Endpoint, Who};
-use super::extract::{Admin, Named, PageQuery, Query};
+use super::extract::{Admin, Named, PageQuery, Query, RecordId};
 use super::oci;
 use super::problem::Problem;
 use super::wire::{Created, List, Time};
@@ -371,7 +371,7 @@ struct TakeBackQuery {
 async fn take_back(
     State(app): State<App>,
     Admin(actor): Admin,
-    Path(id): Path<String>,
+    Named(RecordId(id)): Named<RecordId>,
     Query(query): Query<TakeBackQuery>,
 ) -> Result<StatusCode, Problem> {
     let force = match query.force.as_deref() {
@@ -414,7 +414,11 @@ async fn issue(
     Ok(Created(IssuedBody { token: issued.secret, listed: TokenBody::of(issued.token) }))
 }
 
-async fn revoke(State(app): State<App>, Admin(actor): Admin, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+async fn revoke(
+    State(app): State<App>,
+    Admin(actor): Admin,
+    Named(RecordId(id)): Named<RecordId>,
+) -> Result<StatusCode, Problem> {
     app.host.revoke_registry_token(&actor, &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -2,7 +2,7 @@
 //! Comparing and deciding are not done here.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::routing::{get, post};
 use bulkhead_host::view;
 use bulkhead_model::TrustLevel;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::body;
 use super::endpoint::{Endpoint, Who};
-use super::extract::{Admin, PageQuery, Query};
+use super::extract::{Admin, Named, PageQuery, Query, RecordId};
 use super::problem::Problem;
 use super::wire::{self, List, Time};
 use crate::app::App;
@@ -143,7 +143,7 @@ async fn list(
 async fn decide(
     State(app): State<App>,
     Admin(actor): Admin,
-    Path(id): Path<String>,
+    Named(RecordId(id)): Named<RecordId>,
     body::Json(decision): body::Json<DecisionBody>,
 ) -> Result<Json<ReviewBody>, Problem> {
     let is_approved = matches!(decision.decision, Choice::Approve);

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use axum::extract::{FromRequest, Multipart, Request};
+use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request};
 use bulkhead_host::RELEASES_MAX;
 use bulkhead_host::sources::{Sent, Source};
 use bulkhead_model::Code;
@@ -78,10 +78,9 @@ async fn bytes(request: Request, bytes_max: usize) -> Result<Vec<u8>, Problem> {
 }
 
 async fn parts(request: Request) -> Result<Vec<Sent>, Problem> {
-    use axum::RequestExt as _;
-    let request = request.map(|body| axum::body::Body::new(http_body_util::Limited::new(body, UPLOAD_BYTES_MAX)));
-    // The limits stand in this file; the framework's own would hide them.
-    let request = request.with_limited_body();
+    let mut request = request.map(|body| axum::body::Body::new(http_body_util::Limited::new(body, UPLOAD_BYTES_MAX)));
+    // The limits stand in this file; the framework's own of 2 MB would hide them.
+    DefaultBodyLimit::disable().apply(&mut request);
     let mut form =
         Multipart::from_request(request, &()).await.map_err(|error| Problem::invalid("", error.body_text()))?;
     let (mut artifacts, mut bundles) = (Vec::new(), Vec::new());

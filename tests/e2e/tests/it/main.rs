@@ -8,6 +8,7 @@ mod audit_offline;
 mod bad_input;
 mod capabilities;
 mod cli;
+mod compile_bombs;
 mod config;
 mod crash;
 mod disk;

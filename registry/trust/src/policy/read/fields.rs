@@ -46,10 +46,10 @@ impl<'a> Fields<'a> {
         self.map.contains_key(name)
     }
 
-    /// The raw field.
+    /// The raw field. Null is a value, and nowhere the wanted one: an end of `nan` must not read as no end.
     pub(in crate::policy) fn find(&mut self, name: &'static str) -> Option<&'a Value> {
         self.known.push(name);
-        self.map.get(name).filter(|value| !value.is_null())
+        self.map.get(name)
     }
 
     /// A field that may be absent.
@@ -176,6 +176,10 @@ pub(in crate::policy) fn parsed<T: FromStr<Err: fmt::Display>>(value: &Value) ->
 }
 
 pub(in crate::policy) fn version_range(value: &Value) -> Result<semver::VersionReq, String> {
+    // Versions have no build metadata; a range that names some would silently mean another range.
+    if text(value)?.contains('+') {
+        return Err("a version range has no build metadata".to_owned());
+    }
     parsed(value).map_err(|error| format!("not a version range such as `>=1.2.0, <2.0.0`: {error}"))
 }
 

@@ -50,6 +50,11 @@ pub(super) fn read(mut fields: Fields<'_>, issues: &mut Vec<Issue>) -> Option<Ru
     let author = fields.optional("author", fields::text, issues).unwrap_or_default();
     let (mut limits, structure) = limits(&mut fields, issues);
     let ceiling = ceiling(&mut fields, &mut notes, &mut limits, trust, issues);
+    if let (Some(from), Some(expires)) = (valid_from, notes.expires)
+        && expires <= from
+    {
+        issues.push(Issue::new(fields.pointer("expires"), "the rule ends before it begins"));
+    }
     fields.close(issues);
     Some(Rule {
         id: id?,

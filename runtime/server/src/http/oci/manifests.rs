@@ -90,8 +90,9 @@ struct TagsBody<'a> {
 }
 
 pub(super) async fn tags(asked: Asked<'_>, name: RepositoryName) -> Result<Response, Error> {
-    let wrong = |_| Error::refused(ErrorCode::SizeInvalid, "`n` is how many tags are wanted");
-    let count: Option<u32> = asked.query.get("n").map(str::parse).transpose().map_err(wrong)?;
+    let wrong = || Error::refused(ErrorCode::SizeInvalid, "`n` is how many tags are wanted");
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
+    let count: Option<u32> = asked.query.get("n").map(|text| digits(text).ok_or_else(wrong)).transpose()?;
     let last = asked.query.get("last").unwrap_or_default();
     let page = asked.app.host.registry().tags(&asked.caller, &name, count, last).await?;
     let mut response = axum::Json(TagsBody { name: name.as_str(), tags: page.tags }).into_response();

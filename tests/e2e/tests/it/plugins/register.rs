@@ -208,3 +208,26 @@ async fn in_dev_mode_an_unsigned_artifact_may_come_alone() {
     let user = host.user("acme", &["acme.hello.hello.greet"]);
     assert_eq!(user.get_route("acme.hello", "/hello").await.json(), json!({ "message": "Hello, user@acme!" }));
 }
+
+#[tokio::test]
+async fn an_artifact_of_many_megabytes_is_registered() {
+    let host = TestHost::new().await;
+    let mut source = hostile("echo").source();
+    source.component.extend_from_slice(&custom_section(&[0; 5 << 20]));
+
+    host.admin().publish(&source.signed_by(ALICE)).await.expect(201);
+}
+
+/// A custom section `pad`.
+fn custom_section(content: &[u8]) -> Vec<u8> {
+    let mut length = content.len() + 4;
+    let mut section = vec![0];
+    while length >= 0x80 {
+        section.push(u8::try_from(length & 0x7f).unwrap() | 0x80);
+        length >>= 7;
+    }
+    section.push(u8::try_from(length).unwrap());
+    section.extend_from_slice(b"\x03pad");
+    section.extend_from_slice(content);
+    section
+}

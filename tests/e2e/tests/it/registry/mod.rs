@@ -5,6 +5,7 @@ mod access;
 mod blobs;
 mod collect;
 mod gate;
+mod hostile;
 mod log;
 mod manifests;
 mod pages;
