@@ -6,8 +6,8 @@ mod host;
 mod issuers;
 mod layers;
 mod show;
+mod sources;
 
-use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -15,6 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use check::Issue;
+pub use sources::{SourceCredential, Sources};
 
 /// Name of the file that is read where none is named, if it is there.
 pub const FILE_NAME: &str = "bulkhead.toml";
@@ -319,33 +320,6 @@ pub struct Outbound {
     pub allow_http: Vec<HostAndPort>,
     /// File with the certificates in PEM of authorities that are trusted beside the system's.
     pub ca_file: Option<PathBuf>,
-}
-
-/// `[sources]`
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Sources {
-    /// Folders below which artifacts, archives and lists may be named. Without one no file of this host is read.
-    #[schemars(length(max = 16))]
-    pub directories: Vec<PathBuf>,
-    /// Credentials by the name that a source gives, `[sources.credentials.<name>]`: `hosts` with their ports that it is sent to and
-    /// no other, `file` or `env` where the secret is, `user` for a password instead of a bearer token.
-    pub credentials: BTreeMap<String, SourceCredential>,
-}
-
-/// `[sources.credentials.<name>]`: a secret for some hosts. One of `env` and `file` says where it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct SourceCredential {
-    /// Hosts with their ports that it is sent to, such as `npm.corp.example:443`; to no other.
-    #[schemars(length(max = 16))]
-    pub hosts: Vec<HostAndPort>,
-    /// The user; with it the secret is a password, without it a bearer token.
-    pub user: Option<String>,
-    /// Variable of the environment that holds the secret.
-    pub env: Option<String>,
-    /// File that holds the secret.
-    pub file: Option<PathBuf>,
 }
 
 /// A host and a port.

@@ -165,7 +165,7 @@ fn table(entries: &[Value]) -> String {
         return "nothing is reached, or nothing has changed".to_owned();
     }
     let columns = [
-        ("", "/change"),
+        ("change", "/change"),
         ("signer", "/signer"),
         ("plugin", "/plugin_id"),
         ("version", "/version"),

@@ -292,7 +292,7 @@ mod tests {
         (401, "unauthenticated"),
         (403, "unsigned unknown-signer bad-signature digest-mismatch expired revoked version-out-of-range"),
         (403, "threshold-not-met capability-over-ceiling forbidden-import role-required permission-denied"),
-        (403, "hook-closed plugin-denied plugin-killed review-rejected self-review not-in-log"),
+        (403, "hook-closed plugin-denied plugin-killed review-rejected self-review not-in-log outbound-refused"),
         (404, "not-found route-not-found unknown-hook"),
         (405, "method-not-allowed"),
         (
@@ -306,7 +306,7 @@ mod tests {
         (422, "invalid-configuration plugin-error invalid-host-configuration policy-invalid"),
         (429, "rate-limited"),
         (500, "plugin-failed internal"),
-        (502, "response-too-large"),
+        (502, "response-too-large outbound-failed"),
         (504, "deadline-exceeded"),
     ];
     /// 503 with a time to wait.

@@ -120,7 +120,7 @@ async fn the_same_walk_has_the_same_answers_on_sqlite_and_postgres() {
       "delete: 204 ",
       "uninstall: \"succeeded\"",
       "in the end: uninstalled",
-      "audit: 34 entries, broken: null"
+      "audit: 37 entries, broken: null"
     ]
     "#);
 }

@@ -31,6 +31,7 @@ mod policy;
 mod reach;
 mod registry;
 mod replicas;
+mod reviewers_day;
 mod reviews;
 mod revocations;
 mod rollback;

@@ -177,16 +177,26 @@ async fn an_upload_of_another_form_is_refused_with_what_is_wanted() {
       "type": "/problems/invalid-input"
     }
     "#);
-    assert_eq!(two_artifacts.outcome(), (422, "invalid-input".to_owned()));
+    assert_eq!(
+        two_artifacts.outcome(),
+        (422, "malformed".to_owned()),
+        "several are taken, and judged for what they are"
+    );
     assert_eq!(unknown_part.outcome(), (422, "invalid-input".to_owned()));
     assert_eq!(many_bundles.outcome(), (422, "invalid-input".to_owned()));
     assert_json_snapshot!(json.problem(), @r#"
     {
-      "code": "unsupported-media-type",
-      "detail": "send `multipart/form-data` with the parts `artifact` and `bundle`, or `application/wasm`",
-      "status": 415,
-      "title": "The media type is not understood",
-      "type": "/problems/unsupported-media-type"
+      "code": "invalid-input",
+      "detail": "1 problem(s)",
+      "errors": [
+        {
+          "message": "missing field `source` at line 1 column 2",
+          "pointer": ""
+        }
+      ],
+      "status": 422,
+      "title": "The input is not valid",
+      "type": "/problems/invalid-input"
     }
     "#);
     assert!(host.admin().plugins().await.is_empty());
