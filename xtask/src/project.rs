@@ -62,6 +62,13 @@ pub(crate) fn toolchain_request(allow_rustup_download: bool) -> Request {
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new("cargo");
     command.current_dir(root()).args(arguments).env_remove("RUSTC_BOOTSTRAP");
+    // What Cargo says of this very package: build scripts that look at it would run again, and with them half of the tree.
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") || text == "OUT_DIR" {
+            command.env_remove(&name);
+        }
+    }
     command
 }
 

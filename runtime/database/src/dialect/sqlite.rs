@@ -67,8 +67,9 @@ impl Engine {
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full);
-        let writer = pool(config, 1).connect_with(write).await.map_err(Error::Open)?;
+        // The first to come turns the file to its journal, which waits for nobody else who opens it.
         let lock = lock(&folder).await?;
+        let writer = pool(config, 1).connect_with(write).await.map_err(Error::Open)?;
         MIGRATIONS.run(&writer).await.map_err(crate::db::migrate_error)?;
         drop(lock);
         let readers = pool(config, config.pool_max).connect_with(file.read_only(true)).await.map_err(Error::Open)?;
