@@ -61,7 +61,7 @@ impl Registry {
     }
 
     /// Begins an upload, or has none to begin where the caller may read the blob in another repository: in `from`, or
-    /// where nobody says in which, in any of the first [`SOURCES_MAX`] that hold it.
+    /// where nobody says in which, in any of the first `SOURCES_MAX` that hold it.
     pub async fn mount(
         &self,
         caller: &Caller,
